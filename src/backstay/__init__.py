@@ -1,0 +1,3 @@
+"""Backstay: deploys containerised web applications so that a bad release cannot hurt anyone."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What things are and what to decide. Pure: standard library only, no clock, no I/O."""

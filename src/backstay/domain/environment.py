@@ -1,0 +1,74 @@
+"""An environment as a deployment sees it: everything of backstay.yml that is not part of a release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from backstay.domain.policy import Policy
+from backstay.domain.release import Component, Route
+from backstay.domain.smoke import SmokeTest
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Where the router of an environment listens. An empty host means every address."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host or '*'}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host.startswith("127.") or self.host in ("localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSource:
+    """Names of the secrets that hold the database URL: as the application uses it, and as this host reaches it."""
+
+    url_secret: str
+    backup_url_secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySource:
+    """Names of the secrets that hold the registry login."""
+
+    username_secret: str
+    password_secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Settings of one environment, recorded with each deployment so that the worker never reads the file again.
+
+    Holds names of secrets and where to find them (`secrets_file`, absolute), never values.
+    """
+
+    app: str
+    name: str
+    network: str
+    owns_network: bool
+    bind: Bind
+    policy: Policy
+    ports: tuple[int, int]
+    backups: str
+    url: str | None = None
+    secrets_file: str | None = None
+    database: DatabaseSource | None = None
+    registry: RegistrySource | None = None
+    smoke: tuple[SmokeTest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """backstay.yml, one environment of it: components without version and digest yet, and the environment."""
+
+    environment: Environment
+    components: Mapping[str, Component]
+    routes: tuple[Route, ...]
+    store: str | None
+    path: str

@@ -1,0 +1,54 @@
+"""Which release served before the live one, and which releases must not come back unasked.
+
+Both are read from the history of deployments, never from image lists: the second newest tag is not the previous
+good release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState
+
+
+def lineage(history: Iterable[Deployment]) -> list[str]:
+    """Release ids that served and still stand, oldest first; the last one is live.
+
+    `history` is in order of time. A rollback takes away the release it replaced and everything after its target,
+    so going back twice goes back two releases instead of to and fro.
+    """
+    served: list[str] = []
+    for deployment in history:
+        if deployment.state is not DeploymentState.SUCCEEDED or deployment.release is None:
+            continue
+        if deployment.kind is DeploymentKind.ROLLBACK:
+            if deployment.release in served:
+                del served[_last(served, deployment.release) :]
+            elif served:
+                served.pop()
+        if not served or served[-1] != deployment.release:
+            served.append(deployment.release)
+    return served
+
+
+def previous_release(history: Iterable[Deployment]) -> str | None:
+    """The release id a plain `rollback` goes to, or None when there is none."""
+    served = lineage(history)
+    return served[-2] if len(served) > 1 else None
+
+
+def is_quarantined(release: str, history: Sequence[Deployment]) -> Deployment | None:
+    """The deployment that reversed `release` automatically, when nothing has made it live since; else None."""
+    verdict: Deployment | None = None
+    for deployment in history:
+        if deployment.release != release or deployment.kind is not DeploymentKind.DEPLOY:
+            continue
+        if deployment.state is DeploymentState.ROLLED_BACK and deployment.automatic:
+            verdict = deployment
+        elif deployment.state is DeploymentState.SUCCEEDED:
+            verdict = None
+    return verdict
+
+
+def _last(served: Sequence[str], release: str) -> int:
+    return len(served) - 1 - list(reversed(served)).index(release)

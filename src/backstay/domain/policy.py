@@ -1,0 +1,67 @@
+"""Policies: how careful an environment is. The numbers are defaults; every one is a key of `policy:`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Level(StrEnum):
+    BASIC = "basic"
+    STANDARD = "standard"
+    STRICT = "strict"
+
+
+class BackupRule(StrEnum):
+    """When a deployment backs the database up first."""
+
+    MIGRATION = "migration"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class Triggers:
+    """The hard triggers that reverse a release in its bake. Shares are fractions of 1, times seconds.
+
+    `error_points` and `slow_points` are percentage *points* over the old slot's share (0.05 = five points).
+    """
+
+    failed_probes: int = 3
+    probe_interval_s: float = 1.0
+    probe_deadline_s: float = 2.0
+    failed_smokes: int = 2
+    restarts: int = 2
+    restart_window_s: float = 300.0
+    error_points: float = 0.05
+    slow_points: float = 0.05
+    slow_answer_s: float = 2.0
+    sample_window_s: float = 60.0
+    baseline_window_s: float = 300.0
+    least_requests: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What an environment demands of a deployment. Times in seconds."""
+
+    level: Level
+    backup: BackupRule
+    bake_s: float
+    smoke_every_s: float | None
+    triggers: Triggers = Triggers()
+    migrate_deadline_s: float = 1800.0
+    lock_timeout_s: float = 5.0
+    drain_deadline_s: float = 30.0
+
+
+BUILT_IN: Final = {
+    Level.BASIC: Policy(Level.BASIC, BackupRule.MIGRATION, bake_s=10.0, smoke_every_s=None),
+    Level.STANDARD: Policy(Level.STANDARD, BackupRule.ALWAYS, bake_s=120.0, smoke_every_s=None),
+    Level.STRICT: Policy(Level.STRICT, BackupRule.ALWAYS, bake_s=600.0, smoke_every_s=5.0),
+}
+
+
+def default_level(environment: str) -> Level:
+    """dev is basic, uat standard; prod and every other name are strict, so a new name is never too lax."""
+    return {"dev": Level.BASIC, "uat": Level.STANDARD}.get(environment, Level.STRICT)

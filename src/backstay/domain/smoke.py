@@ -1,0 +1,82 @@
+"""Smoke tests: a request, what its answer must be, and the judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What an answer must show. `json` maps JSONPath to the expected value; `under_s` is seconds."""
+
+    status: int | None = None
+    json: Mapping[str, Any] = field(default_factory=dict)
+    header: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+    under_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeTest:
+    """One named request through the routes of an environment."""
+
+    name: str
+    path: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    expect: Expectation = field(default_factory=Expectation)
+    deadline_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: `error` is set, and everything else empty, when nothing did. Header names are lower case."""
+
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    took_s: float = 0.0
+    error: str | None = None
+
+    @property
+    def is_healthy(self) -> bool:
+        return self.error is None and 200 <= self.status < 400
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The outcome of one check or smoke test, in the words of the contract."""
+
+    id: str
+    ok: bool
+    detail: str
+    took_s: float
+    hint: str | None = None
+    severity: str = "error"
+
+
+def fault_of(test: SmokeTest, answer: Answer, found: Mapping[str, Any]) -> str | None:
+    """What is wrong with `answer`, or None. `found` holds the value at each JSONPath of the expectation."""
+    expect = test.expect
+    if answer.error is not None:
+        return answer.error
+    if expect.status is None and not answer.is_healthy:
+        return f"answered {answer.status}"
+    if expect.status is not None and answer.status != expect.status:
+        return f"answered {answer.status}, expected {expect.status}"
+    for name, wanted in expect.header.items():
+        have = answer.headers.get(name.lower())
+        if have is None or wanted.lower() not in have.lower():
+            return f"header {name} is {have!r}, expected it to contain {wanted!r}"
+    for path, value in expect.json.items():
+        if path not in found:
+            return f"JSON has nothing at {path}, expected {value!r}"
+        if found[path] != value:
+            return f"JSON at {path} is {found[path]!r}, expected {value!r}"
+    if expect.body is not None and expect.body.encode() not in answer.body:
+        return f"body does not contain {expect.body!r}"
+    if expect.under_s is not None and answer.took_s > expect.under_s:
+        return f"answered in {answer.took_s:.1f} s, expected under {expect.under_s:g} s"
+    return None

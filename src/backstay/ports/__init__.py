@@ -1,0 +1,1 @@
+"""What Backstay needs from the world, as small protocols in the words of the domain."""

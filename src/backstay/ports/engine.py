@@ -1,0 +1,113 @@
+"""The container engine and, through it, the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from backstay.domain.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Registry credentials."""
+
+    username: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """Who answered: engine and API version, platform as `linux/amd64`."""
+
+    version: str
+    api_version: str
+    platform: str
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network containers join; `gateway` is the host's address on it."""
+
+    name: str
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """A container to create. `image` is what `Engine.pull` returned; `memory` bytes.
+
+    `published` is the container port to publish on a fixed loopback port taken from `port_range` (both ends
+    included); None publishes nothing. `restarts` False makes it a one-off that stays after its end.
+    """
+
+    name: str
+    image: str
+    network: str
+    labels: Mapping[str, str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    memory: int | None = None
+    published: int | None = None
+    port_range: tuple[int, int] = (20000, 20999)
+    restarts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container as the engine sees it now. `restarts` counts since creation; `port` is the host's."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    image: str
+    running: bool
+    restarting: bool
+    exit_code: int | None
+    restarts: int
+    port: int | None
+    started_at: str = ""
+    oom_killed: bool = False
+
+
+class Engine(Protocol):
+    """A container engine. Every call has a deadline and raises EngineError (RegistryError for registry trouble)."""
+
+    def info(self) -> EngineInfo:
+        """Ask the engine who it is."""
+
+    def digest(self, image: str, version: str, login: Login | None) -> str:
+        """The manifest digest the registry has for `image:version` now. Pulls nothing."""
+
+    def pull(self, image: str, version: str, digest: str, login: Login | None) -> str:
+        """Fetch `image@digest` when it is not here and keep it under a tag of ours; returns that reference."""
+
+    def network(self, name: str, create: bool, labels: Mapping[str, str]) -> Network:
+        """The network `name`; created with `labels` when missing and `create`, else an EngineError."""
+
+    def run(self, spec: ContainerSpec) -> Container:
+        """Create and start. A container with the same name and labels is adopted instead of made twice."""
+
+    def inspect(self, container: str) -> Container | None:
+        """The container by id or name, or None when there is none."""
+
+    def find(self, labels: Mapping[str, str]) -> list[Container]:
+        """All containers, running or not, that carry all of `labels`."""
+
+    def wait(self, container: str, deadline_s: float) -> int | None:
+        """The exit code once the container ended, or None when `deadline_s` seconds went by."""
+
+    def stop(self, container: str, grace_s: float) -> None:
+        """Ask it to end, kill it after `grace_s`. Nothing happens when it is gone."""
+
+    def remove(self, container: str) -> None:
+        """Remove it, running or not. Nothing happens when it is gone."""
+
+    def logs(self, container: str, lines: int) -> list[str]:
+        """Its last lines of output, unredacted: the caller must redact before showing them."""
+
+    def remove_network(self, name: str, labels: Mapping[str, str]) -> None:
+        """Remove the network if it carries `labels`; nothing happens when it is gone or not ours."""

@@ -1,0 +1,27 @@
+"""Asking over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from backstay.domain.smoke import Answer
+
+
+class Prober(Protocol):
+    """Sends one request and tells what came back; never raises for a bad or missing answer."""
+
+    def ask(
+        self,
+        host: str,
+        port: int,
+        path: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        deadline_s: float = 2.0,
+    ) -> Answer:
+        """One request, no retry, no redirect followed, whole answer within `deadline_s`."""
+
+    def find_json(self, body: bytes, path: str) -> tuple[bool, Any]:
+        """Whether JSON `body` has something at JSONPath `path`, and the first value there."""

@@ -1,0 +1,80 @@
+"""The router of one environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from backstay.domain.environment import Bind
+from backstay.domain.release import Health, Route
+from backstay.domain.slot import Slot
+from backstay.domain.verdict import Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where a component of a slot answers, and how the router checks it."""
+
+    component: str
+    host: str
+    port: int
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRoutes:
+    """What stands in a slot, as the router needs it. An empty slot has no upstreams."""
+
+    routes: tuple[Route, ...] = ()
+    upstreams: Mapping[str, Upstream] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouterState:
+    """What the router does now, read from the router itself. Weights are percent per slot and sum to 100.
+
+    `token` is the one whose weight counts. `up` holds the components whose server is up, per slot.
+    """
+
+    running: bool
+    token: int | None
+    weights: Mapping[Slot, int]
+    up: Mapping[Slot, frozenset[str]]
+    in_flight: Mapping[Slot, int]
+
+
+class Router(Protocol):
+    """A router with two slots. Raises RouterError. Nothing here reloads it except a changed shape in `load`."""
+
+    def ensure(self, binds: tuple[Bind, ...], nonce: str, token: int) -> None:
+        """Make sure the holder and the router run, listen on `binds`, and obey `token` from now on.
+
+        Weights stay as they are. Probes that carry `nonce` learn which slot answered. Refuses (RouterError) when
+        a bind is taken by somebody else.
+        """
+
+    def load(self, slots: Mapping[Slot, SlotRoutes]) -> None:
+        """Put these upstreams into the slots. Files first, then runtime commands; a reload only if the shape
+        (components, routes, health) changed. Weights stay. A slot that is absent is put into maintenance."""
+
+    def wait_up(self, slot: Slot, deadline_s: float) -> None:
+        """Return once every upstream of `slot` is up by the router's own check; RouterError after the deadline."""
+
+    def switch(self, to: Slot, token: int) -> float:
+        """Send all traffic to `to` in one command; returns the seconds from the command to its confirmed read-back.
+
+        The weight is written under `token`; with a stale token nobody reads it and RouterError is raised.
+        """
+
+    def drain(self, slot: Slot, deadline_s: float) -> int:
+        """Wait until nothing is in flight on `slot`; returns how many sessions were left, and cut, at the deadline."""
+
+    def state(self) -> RouterState:
+        """Read the router's own view. A router that does not run gives `running=False`."""
+
+    def traffic(self, slot: Slot, window_s: float, slow_s: float) -> Traffic:
+        """What the slot answered in the last `window_s` seconds (at most 600), our own probes left out."""
+
+    def stop(self) -> None:
+        """End the router and its holder; nothing happens when none runs."""

@@ -1,0 +1,100 @@
+"""The state store: deployments, journal, lease, slots, catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from backstay.domain.backup import Backup
+from backstay.domain.deployment import Deployment, DeploymentState, Wish
+from backstay.domain.environment import Environment
+from backstay.domain.lease import Lease, Owner
+from backstay.domain.release import Release
+from backstay.domain.slot import Slots
+from backstay.domain.step import Event, StepRecord, StepState
+
+
+class Reader(Protocol):
+    """Questions. None of them writes, creates or upgrades anything; a missing store reads as an empty one."""
+
+    def deployment(self, deployment: str) -> Deployment | None: ...
+
+    def history(self, app: str, environment: str) -> list[Deployment]:
+        """All deployments, oldest first."""
+
+    def release(self, release: str) -> Release | None: ...
+
+    def environment_of(self, deployment: str) -> Environment | None:
+        """The settings recorded when the deployment began."""
+
+    def steps(self, deployment: str) -> list[StepRecord]:
+        """The journal, in order of position."""
+
+    def events(self, deployment: str, after: int = 0) -> list[Event]:
+        """Events with a `seq` greater than `after`, in order."""
+
+    def slots(self, app: str, environment: str) -> Slots: ...
+
+    def lease(self, app: str, environment: str) -> Lease | None:
+        """The held lease, expired or not; None when free."""
+
+    def backups(self, app: str, environment: str) -> list[Backup]:
+        """The catalog, newest first."""
+
+    def wish(self, deployment: str) -> Wish | None: ...
+
+    def snapshot(self, deployment: str) -> Mapping[str, Any] | None:
+        """What `begin` was given to remember beside the deployment (secret fingerprints, config path …)."""
+
+
+class Store(Reader, Protocol):
+    """Writes. Those that take a `token` check it in the same transaction and raise LeaseLost when it is stale.
+
+    All raise StoreError when the store cannot be used.
+    """
+
+    def begin(
+        self, deployment: Deployment, release: Release, environment: Environment, owner: Owner, purpose: str,
+        extra: Mapping[str, Any], replaces: Lease | None = None,
+    ) -> Lease:
+        """In one transaction: take the lease under the next token and record release, deployment (with that
+        token) and settings. `replaces` is the lease seen before, when taking over; Locked when the lease in the
+        store is held by anybody but `replaces`."""
+
+    def record_refused(self, deployment: Deployment, release: Release | None, environment: Environment) -> None:
+        """Record an attempt that ended before it had the lease (state failed), for the history only."""
+
+    def take_lease(self, app: str, environment: str, owner: Owner, purpose: str, deployment: str | None,
+                   replaces: Lease | None = None) -> Lease:
+        """Take the lease alone, under the next token. Locked as in `begin`."""
+
+    def adopt(self, lease: Lease, owner: Owner) -> Lease:
+        """Hand the lease on to another process of ours under the same token. LeaseLost when it is not ours."""
+
+    def heartbeat(self, lease: Lease) -> Lease:
+        """Move the expiry forward by the lease time. LeaseLost when the token is stale."""
+
+    def release_lease(self, lease: Lease) -> None:
+        """Free it; nothing happens when the token is stale already."""
+
+    def move(self, token: int, deployment: str, state: DeploymentState, **fields: Any) -> Deployment:
+        """Change state (checked against the transitions) and any fields of the deployment."""
+
+    def step(self, token: int, deployment: str, name: str, state: StepState, *, result: Mapping[str, Any] | None = None,
+             error: str | None = None, took_s: float | None = None) -> None:
+        """Write the journal: the first write of a name is its intent and gives it the next position."""
+
+    def tell(self, token: int, deployment: str, kind: str, message: str, *, step: str | None = None,
+             data: Mapping[str, Any] | None = None) -> None:
+        """Append an event."""
+
+    def save_slots(self, token: int, app: str, environment: str, slots: Slots) -> None: ...
+
+    def add_backup(self, token: int, backup: Backup) -> None: ...
+
+    def ask(self, deployment: str, wish: Wish) -> bool:
+        """Record a person's wish (no token: anybody may ask). False when the deployment has ended already."""
+
+    def close(self) -> None: ...
+
+
