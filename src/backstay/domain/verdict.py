@@ -17,9 +17,7 @@ class Traffic:
     slow: int = 0
 
     def __add__(self, other: Traffic) -> Traffic:
-        return Traffic(
-            self.requests + other.requests, self.errors + other.errors, self.slow + other.slow
-        )
+        return Traffic(self.requests + other.requests, self.errors + other.errors, self.slow + other.slow)
 
     def error_share(self) -> float:
         return self.errors / self.requests if self.requests else 0.0

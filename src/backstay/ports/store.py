@@ -54,18 +54,33 @@ class Store(Reader, Protocol):
     """
 
     def begin(
-        self, deployment: Deployment, release: Release, environment: Environment, owner: Owner, purpose: str,
-        extra: Mapping[str, Any], replaces: Lease | None = None,
+        self,
+        deployment: Deployment,
+        release: Release,
+        environment: Environment,
+        owner: Owner,
+        purpose: str,
+        extra: Mapping[str, Any],
+        replaces: Lease | None = None,
     ) -> Lease:
         """In one transaction: take the lease under the next token and record release, deployment (with that
         token) and settings. `replaces` is the lease seen before, when taking over; Locked when the lease in the
         store is held by anybody but `replaces`."""
 
-    def record_refused(self, deployment: Deployment, release: Release | None, environment: Environment) -> None:
+    def record_refused(
+        self, deployment: Deployment, release: Release | None, environment: Environment
+    ) -> None:
         """Record an attempt that ended before it had the lease (state failed), for the history only."""
 
-    def take_lease(self, app: str, environment: str, owner: Owner, purpose: str, deployment: str | None,
-                   replaces: Lease | None = None) -> Lease:
+    def take_lease(
+        self,
+        app: str,
+        environment: str,
+        owner: Owner,
+        purpose: str,
+        deployment: str | None,
+        replaces: Lease | None = None,
+    ) -> Lease:
         """Take the lease alone, under the next token. Locked as in `begin`."""
 
     def adopt(self, lease: Lease, owner: Owner) -> Lease:
@@ -80,12 +95,29 @@ class Store(Reader, Protocol):
     def move(self, token: int, deployment: str, state: DeploymentState, **fields: Any) -> Deployment:
         """Change state (checked against the transitions) and any fields of the deployment."""
 
-    def step(self, token: int, deployment: str, name: str, state: StepState, *, result: Mapping[str, Any] | None = None,
-             error: str | None = None, took_s: float | None = None) -> None:
+    def step(
+        self,
+        token: int,
+        deployment: str,
+        name: str,
+        state: StepState,
+        *,
+        result: Mapping[str, Any] | None = None,
+        error: str | None = None,
+        took_s: float | None = None,
+    ) -> None:
         """Write the journal: the first write of a name is its intent and gives it the next position."""
 
-    def tell(self, token: int, deployment: str, kind: str, message: str, *, step: str | None = None,
-             data: Mapping[str, Any] | None = None) -> None:
+    def tell(
+        self,
+        token: int,
+        deployment: str,
+        kind: str,
+        message: str,
+        *,
+        step: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
         """Append an event."""
 
     def save_slots(self, token: int, app: str, environment: str, slots: Slots) -> None: ...
@@ -96,5 +128,3 @@ class Store(Reader, Protocol):
         """Record a person's wish (no token: anybody may ask). False when the deployment has ended already."""
 
     def close(self) -> None: ...
-
-

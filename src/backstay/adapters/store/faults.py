@@ -1,0 +1,67 @@
+"""What can go wrong with the file of a store, said in words a person can act on."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from backstay.errors import StoreError
+
+BUSY_S: Final = 10.0
+
+_RIGHTS = "check the owner and the mode of the file, its folder, and whether the disk is mounted read-only"
+_DAMAGE = "keep the file for later, put back a copy of it (a backup, or {name}.before-…), then run `backstay recover`"
+
+# By the start of SQLite's error name: what happened, and what to do about it.
+_KNOWN: Final[tuple[tuple[str, str, str], ...]] = (
+    (
+        "SQLITE_BUSY",
+        f"another process kept it locked for more than {BUSY_S:g} s",
+        "try again; `fuser -v {path}` shows who has it open",
+    ),
+    ("SQLITE_LOCKED", "another connection keeps it locked", "try again"),
+    ("SQLITE_FULL", "the disk is full", "free some space where {folder} lies, then try again"),
+    ("SQLITE_READONLY", "it may not be written", _RIGHTS),
+    ("SQLITE_PERM", "access was denied", _RIGHTS),
+    ("SQLITE_AUTH", "access was denied", _RIGHTS),
+    ("SQLITE_CANTOPEN", "it cannot be opened", _RIGHTS),
+    ("SQLITE_NOTADB", "the file is damaged or is not a state store", _DAMAGE),
+    ("SQLITE_CORRUPT", "the file is damaged", _DAMAGE),
+    (
+        "SQLITE_IOERR",
+        "the disk failed to read or write",
+        "look at the kernel log (`dmesg`) and the disk, then try again",
+    ),
+    ("SQLITE_CONSTRAINT", "it refused the row", "this is a fault in Backstay; please report it"),
+)
+
+
+@contextmanager
+def translated(path: Path, doing: str) -> Iterator[None]:
+    """Turn what SQLite, SQLAlchemy and the operating system raise while `doing` ("read", "write") into StoreError."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _store_error(path, doing, error.orig or error) from error
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise _store_error(path, doing, error) from error
+
+
+def name_of(error: BaseException) -> str:
+    """SQLite's own name of an error, or an empty string."""
+    return str(getattr(error, "sqlite_errorname", "") or "")
+
+
+def _store_error(path: Path, doing: str, error: BaseException) -> StoreError:
+    name = name_of(error)
+    for start, why, hint in _KNOWN:
+        if name.startswith(start):
+            advice = hint.format(path=path, folder=path.parent, name=path.name)
+            return StoreError(f"the state store {path} cannot be {doing}: {why} ({error})", hint=advice)
+    cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return StoreError(f"the state store {path} cannot be {doing}: {cause}", hint=_RIGHTS)

@@ -1,0 +1,93 @@
+"""Where a store lies, and whether that place can hold one."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+from backstay.errors import StoreError
+
+FILE_MODE: Final = 0o600
+FOLDER_MODE: Final = 0o700
+MOUNTS: Final = Path("/proc/self/mountinfo")
+
+# SQLite's locks and its shared memory do not hold between hosts: two deployments would both believe they are alone.
+NETWORK_FILE_SYSTEMS: Final = frozenset(
+    "9p afs beegfs ceph cifs coda davfs gfs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs smb3 smbfs"
+    " fuse.beegfs fuse.ceph fuse.curlftpfs fuse.davfs fuse.davfs2 fuse.gcsfuse fuse.glusterfs fuse.juicefs"
+    " fuse.rclone fuse.s3fs fuse.sshfs".split()
+)
+
+
+def store_path(location: str | Path) -> Path:
+    """The absolute path of a store named by a path or by `sqlite:///PATH`. StoreError for any other URL."""
+    text = str(location)
+    if text.startswith("sqlite:///"):
+        text = unquote(text.removeprefix("sqlite:///"))
+    elif "://" in text:
+        scheme = text.partition("://")[0]
+        raise StoreError(
+            f"this version of Backstay keeps its state in an SQLite file and cannot use a {scheme} URL",
+            hint="set BACKSTAY_STORE (or `store:`) to a path on a local disk",
+        )
+    if not text or text.endswith("/"):
+        raise StoreError(
+            f"{text!r} does not name a file for the state store", hint="name a file, such as state.db"
+        )
+    return Path(text).expanduser().absolute()
+
+
+def refuse_network_file_system(path: Path, mounts: Path = MOUNTS) -> None:
+    """StoreError when `path` lies, or would lie, on a network file system. Silent where the kernel does not tell."""
+    try:
+        table = mounts.read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return
+    kind = file_system_of(Path(os.path.realpath(path)), table)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise StoreError(
+            f"the state store cannot lie on a network file system: {path} is on {kind}, where file locks do not hold",
+            hint="set BACKSTAY_STORE (or `store:`) to a path on a local disk of the control host",
+        )
+
+
+def file_system_of(path: Path, table: str) -> str | None:
+    """The type of the file system that holds the real path `path`, by the kernel's mount `table`."""
+    found: tuple[int, str] | None = None
+    for line in table.splitlines():
+        before, dash, after = line.partition(" - ")
+        words = before.split(" ")
+        if not dash or len(words) < 5:
+            continue
+        mounted = Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), words[4]))
+        # On equal depth the later line wins: it was mounted over the earlier one.
+        if path.is_relative_to(mounted) and (found is None or len(mounted.parts) >= found[0]):
+            found = len(mounted.parts), after.split(" ")[0]
+    return found[1] if found else None
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of the store, for its owner alone; one that is there already keeps its mode."""
+    try:
+        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the folder of the state store, {path.parent}, cannot be made: {error.strerror}",
+            hint="set BACKSTAY_STORE (or `store:`) to a path this user may write",
+        ) from error
+
+
+def is_empty(path: Path) -> bool:
+    """Whether there is no store at `path`: no file, or one without a byte."""
+    try:
+        return path.stat().st_size == 0
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError as error:
+        raise StoreError(
+            f"the state store {path} cannot be looked at: {error.strerror}",
+            hint="run Backstay as the user who owns the store",
+        ) from error

@@ -1,0 +1,146 @@
+"""The tables of the store. A change here needs a migration beside it; a test compares the two.
+
+Structured values (a release, settings, an owner) are JSON text: they are read whole, never searched inside.
+Times are RFC 3339 UTC text, except those of the lease, which are compared and so are epoch seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy import UniqueConstraint as Unique
+
+METADATA: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+releases = Table(
+    "releases",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("app", String(255), nullable=False),
+    Column("version", String(255), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("recorded_at", String(32), nullable=False),
+)
+
+# `number` is the order in which deployments were recorded: two may share a millisecond of `created_at`.
+deployments = Table(
+    "deployments",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(255), nullable=False),
+    Column("app", String(255), nullable=False),
+    Column("environment", String(255), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("version", String(255), nullable=False),
+    Column("release", String(32), ForeignKey("releases.id")),
+    Column("previous", String(32)),
+    Column("token", Integer),
+    Column("requested_by", String(255), nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("finished_at", String(32)),
+    Column("failed_step", String(255)),
+    Column("reason", Text),
+    Column("hint", Text),
+    Column("switch_s", Float),
+    Column("rollback_s", Float),
+    Column("total_s", Float),
+    Column("backup", String(255)),
+    Column("incident", String(255)),
+    Column("exit_status", Integer),
+    Column("automatic", Boolean, nullable=False),
+    Column("wish", String(32)),
+    Column("previous_version", String(255)),
+    Column("settings", Text, nullable=False),
+    Column("extra", Text, nullable=False),
+    Unique("id"),
+    Index(None, "app", "environment", "number"),
+)
+
+steps = Table(
+    "steps",
+    METADATA,
+    Column("deployment", String(255), ForeignKey("deployments.id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(255), nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("started_at", String(32), nullable=False),
+    Column("took_s", Float),
+    Column("result", Text, nullable=False),
+    Column("error", Text),
+    Unique("deployment", "name"),
+)
+
+events = Table(
+    "events",
+    METADATA,
+    Column("deployment", String(255), ForeignKey("deployments.id"), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", String(32), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("step", String(255)),
+    Column("message", Text, nullable=False),
+    Column("data", Text, nullable=False),
+)
+
+# A free lease is a row without an owner. The row is never deleted, so its token can only grow.
+leases = Table(
+    "leases",
+    METADATA,
+    Column("app", String(255), primary_key=True),
+    Column("environment", String(255), primary_key=True),
+    Column("token", Integer, nullable=False),
+    Column("owner", Text),
+    Column("purpose", String(255)),
+    Column("deployment", String(255)),
+    Column("acquired_at", Float),
+    Column("expires_at", Float),
+)
+
+slots = Table(
+    "slots",
+    METADATA,
+    Column("app", String(255), primary_key=True),
+    Column("environment", String(255), primary_key=True),
+    Column("content", Text, nullable=False),
+    Column("token", Integer, nullable=False),
+    Column("saved_at", String(32), nullable=False),
+)
+
+backups = Table(
+    "backups",
+    METADATA,
+    Column("id", String(255), primary_key=True),
+    Column("app", String(255), nullable=False),
+    Column("environment", String(255), nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("deployment", String(255)),
+    Column("pinned", Boolean, nullable=False),
+    Index(None, "app", "environment", "created_at"),
+)

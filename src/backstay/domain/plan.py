@@ -1,0 +1,95 @@
+"""A plan: what a deployment will do, decided before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from backstay.domain.deployment import DeploymentKind
+from backstay.domain.environment import Environment
+from backstay.domain.policy import BackupRule
+from backstay.domain.release import Release
+from backstay.domain.slot import Slot, Slots
+
+
+class Origin(StrEnum):
+    """Where a component's container comes from: a new one, or one that a slot has already."""
+
+    NEW = "new"
+    LIVE = "live"
+    STANDBY = "standby"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a worker needs beside the environment's settings. `origins` has one entry per component.
+
+    `before` is what stood in the slots when the plan was made: where going back goes to.
+    """
+
+    kind: DeploymentKind
+    release: Release
+    previous: Release | None
+    origins: Mapping[str, Origin]
+    before: Slots
+
+    @property
+    def target(self) -> Slot:
+        """The slot the release will stand in."""
+        return self.before.target
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the release stands ready in the other slot, so that one router command is enough."""
+        return all(origin is Origin.STANDBY for origin in self.origins.values())
+
+    @property
+    def new_components(self) -> tuple[str, ...]:
+        return tuple(name for name, origin in self.origins.items() if origin is Origin.NEW)
+
+    @property
+    def migrating(self) -> tuple[str, ...]:
+        """Components whose migrations run: new ones of a deploy. A rollback never migrates."""
+        if self.kind is DeploymentKind.ROLLBACK:
+            return ()
+        return tuple(c.name for c in self.release.migrating if self.origins[c.name] is Origin.NEW)
+
+
+def wants_backup(plan: Plan, environment: Environment) -> bool:
+    """Whether this plan backs the database up first."""
+    if environment.database is None or plan.kind is DeploymentKind.ROLLBACK:
+        return False
+    return environment.policy.backup is BackupRule.ALWAYS or bool(plan.migrating)
+
+
+def deploy_origins(release: Release, only: tuple[str, ...], slots: Slots) -> dict[str, Origin]:
+    """Origins for a deploy: all new, or with `only` just those, the rest shared with the live slot."""
+    live = slots.serving
+    return {
+        name: Origin.LIVE if only and name not in only and live and name in live.placements else Origin.NEW
+        for name in release.components
+    }
+
+
+def rollback_origins(
+    release: Release, live: Release, standby: Release | None, slots: Slots
+) -> dict[str, Origin]:
+    """Origins for a rollback: the live container where nothing changes, the standby one where it is the same
+    component, else a new one from the recorded digest."""
+    origins = {}
+    for name, component in release.components.items():
+        if standby is not None and release.id == standby.id:
+            origins[name] = Origin.STANDBY
+        elif live.components.get(name) == component and slots.serving and name in slots.serving.placements:
+            origins[name] = Origin.LIVE
+        elif (
+            standby is not None
+            and standby.components.get(name) == component
+            and slots.standby is not None
+            and name in slots.standby.placements
+        ):
+            origins[name] = Origin.STANDBY
+        else:
+            origins[name] = Origin.NEW
+    return origins

@@ -1,0 +1,113 @@
+"""How a deployment ends: the one place where an error becomes a state and an exit status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backstay.domain.deployment import DeploymentState
+from backstay.domain.step import StepState
+from backstay.errors import Aborted, BackstayError, BackupFailed, CheckFailed, NeedsAttention
+from backstay.pipeline.run import RolledBackByHand, Run
+from backstay.pipeline.saga import Saga
+from backstay.pipeline.times import parse_rfc3339, rfc3339
+
+FAILED_STATUS = 20
+ATTENTION_STATUS = 21
+
+
+def succeed(run: Run) -> None:
+    """The release is live and proven."""
+    run.tell("deployment_succeeded", f"{run.release.version} is live in {run.environment.name}")
+    _end(run, DeploymentState.SUCCEEDED, 0)
+
+
+def fail(saga: Saga, error: BackstayError) -> None:
+    """Reverse what was started, then say what failed, why, and what state is left."""
+    run = saga.run
+    flipped = _had_switched(run)
+    failed_step = _failed_step(run)
+    run.decided_at = run.world.clock.monotonic()
+    undone = saga.reverse()
+    stuck = next((e for e in undone if isinstance(e, NeedsAttention)), None)
+    if stuck is not None:
+        _end(run, DeploymentState.NEEDS_ATTENTION, ATTENTION_STATUS, error=stuck, failed_step=failed_step)
+        return
+    state = _reversed_state(error, flipped)
+    rollback_s = _flip_back_s(run) if flipped else None
+    where = "flipped back: " if flipped else ""
+    run.tell("deployment_" + state.value, f"{where}{error.message}")
+    _end(
+        run,
+        state,
+        _status(error),
+        error=error,
+        failed_step=failed_step,
+        rollback_s=rollback_s,
+        automatic=flipped and not isinstance(error, RolledBackByHand | Aborted),
+    )
+
+
+def needs_attention(saga: Saga, error: BackstayError) -> None:
+    """A rollback whose target is bad: go back to the slot that served, and call a person."""
+    run = saga.run
+    failed_step = _failed_step(run)
+    saga.reverse()
+    serving = run.slots.serving
+    state = f"{serving.version} serves in {run.slots.live}" if serving else "nothing serves"
+    wrapped = NeedsAttention(
+        f"the rollback target {run.release.version} is not good: {error.message}",
+        hint=error.hint or f"backstay status {run.environment.name}",
+        state=state,
+    )
+    if isinstance(error, Aborted):
+        _end(run, DeploymentState.ABORTED, Aborted.exit_status, error=error, failed_step=failed_step)
+        return
+    run.tell("attention_needed", wrapped.message)
+    _end(run, DeploymentState.NEEDS_ATTENTION, ATTENTION_STATUS, error=wrapped, failed_step=failed_step)
+
+
+def _reversed_state(error: BackstayError, flipped: bool) -> DeploymentState:
+    if isinstance(error, Aborted):
+        return DeploymentState.ABORTED
+    return DeploymentState.ROLLED_BACK if flipped else DeploymentState.FAILED
+
+
+def _status(error: BackstayError) -> int:
+    """A failed check is 10, a failed backup 30, an abort 130; anything else 20."""
+    if isinstance(error, CheckFailed | BackupFailed | Aborted):
+        return error.exit_status
+    return FAILED_STATUS
+
+
+def _had_switched(run: Run) -> bool:
+    done = [r for r in run.world.store.steps(run.id) if r.name == "switch"]
+    return bool(done) and done[0].state is not StepState.FAILED
+
+
+def _failed_step(run: Run) -> str | None:
+    steps = run.world.store.steps(run.id)
+    return steps[-1].name if steps else None
+
+
+def _flip_back_s(run: Run) -> float | None:
+    """Seconds from the decision to reverse until the router confirmed the flip, as the flip's event carries it."""
+    flips = [e for e in run.world.store.events(run.id) if "rollback_s" in e.data]
+    return float(flips[-1].data["rollback_s"]) if flips else None
+
+
+def _end(
+    run: Run, state: DeploymentState, exit_status: int, error: BackstayError | None = None, **fields: Any
+) -> None:
+    flips = [e for e in run.world.store.events(run.id) if e.kind == "traffic_switched"]
+    took = (run.world.clock.now() - parse_rfc3339(run.deployment.created_at)).total_seconds()
+    run.move(
+        state,
+        exit_status=exit_status,
+        finished_at=rfc3339(run.world.clock.now()),
+        reason=run.redact(error.message) if error else None,
+        hint=error.hint if error else None,
+        switch_s=flips[0].data["switch_s"] if flips else None,
+        total_s=took,
+        backup=run.result("backup").get("backup"),
+        **fields,
+    )

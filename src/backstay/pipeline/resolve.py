@@ -1,0 +1,132 @@
+"""Turn a wish ("this version, there") into a plan, without touching anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from backstay.domain.deployment import Deployment, DeploymentKind
+from backstay.domain.environment import Application
+from backstay.domain.lineage import is_quarantined, lineage, previous_release
+from backstay.domain.plan import Plan, deploy_origins, rollback_origins
+from backstay.domain.release import Component, Release
+from backstay.domain.slot import Slots
+from backstay.errors import CheckFailed, NotAllowed, RegistryError, UsageError
+from backstay.ports.store import Reader
+
+DigestOf = Callable[[str, str], str]
+"""`(image, version)` to manifest digest; raises RegistryError."""
+
+
+def plan_deploy(
+    application: Application,
+    version: str,
+    only: tuple[str, ...],
+    force: bool,
+    store: Reader,
+    digest_of: DigestOf,
+) -> Plan:
+    """Plan a deploy of `version`.
+
+    With `only`, the other components stay as they are live. Raises UsageError for an unknown component,
+    CheckFailed when the registry lacks an image, NotAllowed for a quarantined release.
+    """
+    environment = application.environment
+    slots = store.slots(environment.app, environment.name)
+    live = live_release(store, slots)
+    unknown = [name for name in only if name not in application.components]
+    if unknown:
+        raise UsageError(
+            f"unknown component {unknown[0]!r}", hint=f"there are: {', '.join(application.components)}"
+        )
+    if only and live is None:
+        raise UsageError("nothing is live yet, so there is nothing to deploy only a part of")
+    changed = only or tuple(application.components)
+    pinned = {
+        name: _pin(component, version, digest_of)
+        for name, component in application.components.items()
+        if name in changed
+    }
+    kept = (
+        {n: c for n, c in live.components.items() if n not in changed and n in application.components}
+        if live
+        else {}
+    )
+    release = Release(environment.app, version, {}, application.routes).with_components({**kept, **pinned})
+    if not force and (bad := is_quarantined(release.id, store.history(environment.app, environment.name))):
+        raise NotAllowed(
+            f"{version} was reversed automatically in deployment {bad.id}: {bad.reason}",
+            hint="deploy a mended version, or add --force if the cause lay elsewhere",
+            state="nothing was changed",
+        )
+    return Plan(DeploymentKind.DEPLOY, release, live, deploy_origins(release, only, slots), slots)
+
+
+def plan_rollback(
+    application_name: str, environment: str, component: str, to: str | None, store: Reader
+) -> Plan:
+    """Plan a rollback to the previous release, or to the newest one with version `to`.
+
+    `component` is `all` or a component's name. Raises UsageError when there is nothing to go back to.
+    """
+    slots = store.slots(application_name, environment)
+    live = live_release(store, slots)
+    if live is None:
+        raise UsageError(f"nothing is live in {environment}", hint=f"backstay history {environment}")
+    if component != "all" and component not in live.components:
+        raise UsageError(
+            f"unknown component {component!r}", hint=f"there are: all, {', '.join(live.components)}"
+        )
+    history = store.history(application_name, environment)
+    earlier = _target(history, to, component, live, store)
+    release = (
+        earlier if component == "all" else live.with_components({component: earlier.components[component]})
+    )
+    standby = store.release(slots.standby.release) if slots.standby else None
+    origins = rollback_origins(release, live, standby, slots)
+    return Plan(DeploymentKind.ROLLBACK, release, live, origins, slots)
+
+
+def live_release(store: Reader, slots: Slots) -> Release | None:
+    """The release that serves, or None in a new environment."""
+    return store.release(slots.serving.release) if slots.serving else None
+
+
+def _target(
+    history: Sequence[Deployment], to: str | None, component: str, live: Release, store: Reader
+) -> Release:
+    """The earlier release to take from: `to` by version, else the previous one (for a component: the newest
+    earlier one in which that component differs)."""
+    served = [r for r in map(store.release, reversed(lineage(history)[:-1])) if r is not None]
+    if to is not None:
+        ever = [store.release(d.release) for d in reversed(history) if d.release and d.exit_status == 0]
+        for release in ever:
+            if release is not None and _version_of(release, component) == to:
+                return release
+        raise UsageError(
+            f"no release {to} ever served here", hint="backstay history shows the versions that did"
+        )
+    if component == "all":
+        previous = previous_release(history)
+        release = store.release(previous) if previous else None
+        if release is not None:
+            return release
+    for release in served if component != "all" else ():
+        if component in release.components and release.components[component] != live.components[component]:
+            return release
+    raise UsageError("there is no earlier release to go back to", hint="backstay history shows what served")
+
+
+def _version_of(release: Release, component: str) -> str | None:
+    if component == "all":
+        return release.version
+    found = release.components.get(component)
+    return found.version if found else None
+
+
+def _pin(component: Component, version: str, digest_of: DigestOf) -> Component:
+    try:
+        digest = digest_of(component.image, version)
+    except RegistryError as error:
+        raise CheckFailed(error.message, hint=error.hint, state="nothing was changed") from error
+    return replace(component, version=version, digest=digest)

@@ -1,0 +1,48 @@
+"""The runbook of `rollback`: flip first when the other slot is warm, verify, then tidy up.
+
+A rollback is asked for because the live release is bad, so when its target turns out bad too, nobody can say which
+is better: the slot that served keeps serving and a person is called (21).
+"""
+
+from __future__ import annotations
+
+from backstay.errors import BackstayError, LeaseLost
+from backstay.pipeline.deploy import (
+    HEALTH,
+    PUBLIC_SMOKE,
+    PULL,
+    RETIRE,
+    ROUTER,
+    SMOKE,
+    STAGE,
+    START,
+    STEPS,
+    SWITCH,
+)
+from backstay.pipeline.outcome import needs_attention, succeed
+from backstay.pipeline.run import Run
+from backstay.pipeline.saga import Saga
+
+
+def rollback(run: Run) -> None:
+    """Make the planned earlier release live again. The outcome goes to the store. Raises LeaseLost."""
+    saga = Saga(run, STEPS)
+    try:
+        if run.plan.is_warm:
+            saga.do(HEALTH)
+        saga.do(ROUTER)
+        if not run.plan.is_warm:
+            saga.do(PULL)
+            saga.do(START)
+            saga.do(HEALTH)
+            saga.do(SMOKE)
+            saga.do(STAGE)
+        saga.do(SWITCH)
+        saga.do(PUBLIC_SMOKE)
+    except LeaseLost:
+        raise
+    except BackstayError as error:
+        needs_attention(saga, error)
+    else:
+        saga.do_leniently(RETIRE)
+        succeed(run)

@@ -1,0 +1,145 @@
+"""A run: one deployment being worked on, and the world it works in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from backstay.domain.deployment import Deployment, DeploymentState, Wish
+from backstay.domain.environment import Bind, Environment
+from backstay.domain.plan import Plan
+from backstay.domain.release import Release
+from backstay.domain.secret import Secret, redact
+from backstay.domain.slot import Slots
+from backstay.errors import Aborted, LeaseLost, StepFailed
+from backstay.ports.clock import Clock
+from backstay.ports.database import Database
+from backstay.ports.engine import Engine, Login
+from backstay.ports.prober import Prober
+from backstay.ports.router import Router
+from backstay.ports.secrets import SecretSource
+from backstay.ports.store import Store
+
+POLL_S = 0.1
+"""How often a waiting step looks for a person's wish: half of the 200 ms promised for a flip by hand."""
+
+
+class RolledBackByHand(StepFailed):
+    """Somebody asked for the rollback of a deployment that bakes."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The ports, wired."""
+
+    store: Store
+    engine: Engine
+    router: Router
+    prober: Prober
+    database: Database
+    secrets: SecretSource
+    clock: Clock
+
+
+@dataclass
+class Run:
+    """One deployment in work. Everything that must outlive this process goes through the store."""
+
+    deployment: Deployment
+    plan: Plan
+    environment: Environment
+    token: int
+    nonce: str
+    world: World
+    lost: threading.Event = field(default_factory=threading.Event)
+    decided_at: float | None = None
+    _secrets: Mapping[str, Secret] | None = None
+
+    @property
+    def id(self) -> str:
+        return self.deployment.id
+
+    @property
+    def release(self) -> Release:
+        return self.plan.release
+
+    @property
+    def secrets(self) -> Mapping[str, Secret]:
+        """The environment's secrets, read once, when first needed."""
+        if self._secrets is None:
+            self._secrets = self.world.secrets.read()
+        return self._secrets
+
+    @property
+    def login(self) -> Login | None:
+        source = self.environment.registry
+        if source is None:
+            return None
+        return Login(self.secrets[source.username_secret].reveal(), self.secrets[source.password_secret])
+
+    @property
+    def slots(self) -> Slots:
+        return self.world.store.slots(self.environment.app, self.environment.name)
+
+    def save_slots(self, slots: Slots) -> None:
+        self.world.store.save_slots(self.token, self.environment.app, self.environment.name, slots)
+
+    def tell(self, kind: str, message: str, *, step: str | None = None, **data: Any) -> None:
+        """Append an event, with every secret value taken out of its message."""
+        self.world.store.tell(self.token, self.id, kind, self.redact(message), step=step, data=data)
+
+    def redact(self, text: str) -> str:
+        """`text` without secret values. Before any secret was read there is nothing to take out."""
+        return redact(text, (self._secrets or {}).values())
+
+    def move(self, state: DeploymentState, **fields: Any) -> None:
+        self.deployment = self.world.store.move(self.token, self.id, state, **fields)
+
+    def result(self, step: str) -> Mapping[str, Any]:
+        """What an earlier step found or made, read from the journal; empty when it did not run."""
+        for record in self.world.store.steps(self.id):
+            if record.name == step:
+                return record.result
+        return {}
+
+    def heed(self) -> None:
+        """Stop here if somebody asked us to, or took the environment over. Called between acts and in waits."""
+        if self.lost.is_set():
+            raise LeaseLost(f"deployment {self.id} lost the lease on {self.environment.name}")
+        wish = self.world.store.wish(self.id)
+        if wish is Wish.ABORT:
+            raise Aborted("aborted on request")
+        if wish is Wish.ROLLBACK:
+            raise RolledBackByHand("rolled back by hand")
+
+    def pause(self, seconds: float, heed: bool = True) -> None:
+        """Wait, but heed wishes meanwhile."""
+        end = self.world.clock.monotonic() + seconds
+        while (left := end - self.world.clock.monotonic()) > 0:
+            if heed:
+                self.heed()
+            self.world.clock.sleep(min(POLL_S, left))
+
+    def binds(self, gateway: str | None) -> tuple[Bind, ...]:
+        """Where the router listens: as configured, and on the network's gateway for calls between components."""
+        bind = self.environment.bind
+        if gateway is None or bind.host in ("", "0.0.0.0", "::", gateway):
+            return (bind,)
+        return (bind, Bind(gateway, bind.port))
+
+    def labels(self, component: str | None = None, slot: str | None = None) -> dict[str, str]:
+        """The labels of everything this run makes; they record birth, not who owns it now."""
+        labels = {
+            "backstay.app": self.environment.app,
+            "backstay.environment": self.environment.name,
+            "backstay.deployment": self.id,
+            "backstay.release": self.release.id,
+            "backstay.token": str(self.token),
+        }
+        if component:
+            labels["backstay.component"] = component
+        if slot:
+            labels["backstay.slot"] = slot
+        return labels

@@ -1,0 +1,107 @@
+"""The saga: every step is journaled before and after its effect, and can be taken back in reverse order.
+
+Law 4. The journal is written with the lease's token, so an owner that lost its lease fails at the write before
+its next effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from backstay.domain.step import StepRecord, StepState, Truth
+from backstay.errors import BackstayError, LeaseLost
+from backstay.pipeline.run import Run
+
+Result = Mapping[str, Any]
+
+
+class Step(Protocol):
+    """One act of a runbook. `result` must be enough for `undo` and `probe` to work after a crash."""
+
+    name: str
+    title: str
+
+    def do(self, run: Run) -> Result:
+        """Act. Raises a BackstayError when the end cannot be reached."""
+
+    def probe(self, run: Run, record: StepRecord) -> Truth:
+        """Did it happen? Asks the world, never memory."""
+
+    def undo(self, run: Run, record: StepRecord) -> None:
+        """Take back what `do` did, also half of it, also twice."""
+
+
+class Saga:
+    """Runs steps for one deployment and can reverse them, in this process or in a later one."""
+
+    def __init__(self, run: Run, steps: Sequence[Step]) -> None:
+        self.run = run
+        self.steps = {step.name: step for step in steps}
+
+    def do(self, step: Step) -> Result:
+        """Journal the intent, act, journal the end. The step's own error comes through, journaled as failed."""
+        run, store = self.run, self.run.world.store
+        run.heed()
+        store.step(run.token, run.id, step.name, StepState.STARTED)
+        run.tell("step_started", step.title, step=step.name)
+        began = run.world.clock.monotonic()
+        try:
+            result = step.do(run)
+        except LeaseLost:
+            raise
+        except BackstayError as error:
+            self._ended(step, StepState.FAILED, began, error=run.redact(error.message))
+            raise
+        self._ended(step, StepState.DONE, began, result=result)
+        return result
+
+    def do_leniently(self, step: Step) -> None:
+        """As `do`, but a failure is told and not raised: tidying up never turns a good deployment into a bad one."""
+        try:
+            self.do(step)
+        except LeaseLost:
+            raise
+        except BackstayError as error:
+            self.run.tell("cleanup_failed", f"{step.title}: {error.message}", step=step.name)
+
+    def reverse(self) -> list[BackstayError]:
+        """Undo every step that may have an effect, newest first; returns what could not be undone.
+
+        One undo that fails does not keep the others from running.
+        """
+        run, store = self.run, self.run.world.store
+        failed: list[BackstayError] = []
+        for record in reversed(store.steps(run.id)):
+            step = self.steps.get(record.name)
+            if step is None or not record.state.may_have_effect:
+                continue
+            if record.state is not StepState.DONE and step.probe(run, record) is Truth.NOT_HAPPENED:
+                continue
+            store.step(run.token, run.id, step.name, StepState.UNDOING)
+            try:
+                step.undo(run, record)
+            except LeaseLost:
+                raise
+            except BackstayError as error:
+                failed.append(error)
+                run.tell("undo_failed", f"{step.name}: {error.message}", step=step.name)
+            else:
+                store.step(run.token, run.id, step.name, StepState.UNDONE)
+                run.tell("step_undone", step.title, step=step.name)
+        return failed
+
+    def _ended(
+        self,
+        step: Step,
+        state: StepState,
+        began: float,
+        *,
+        result: Result | None = None,
+        error: str | None = None,
+    ) -> None:
+        run = self.run
+        took_s = run.world.clock.monotonic() - began
+        run.world.store.step(run.token, run.id, step.name, state, result=result, error=error, took_s=took_s)
+        kind = "step_done" if state is StepState.DONE else "step_failed"
+        run.tell(kind, error or step.title, step=step.name, took_s=round(took_s, 4))

@@ -1,0 +1,167 @@
+"""Watch the new release under real traffic; reverse it when a hard trigger fires."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from backstay.domain.deployment import DeploymentState
+from backstay.domain.duration import format_duration
+from backstay.domain.slot import Placement
+from backstay.domain.step import StepRecord, Truth
+from backstay.domain.verdict import Observation, Traffic, Trigger, hard_trigger
+from backstay.errors import EngineError, RouterError, StepFailed
+from backstay.pipeline.run import Run
+from backstay.pipeline.steps.smoke import public, run_tests
+from backstay.pipeline.steps.start import placements_of
+
+TOLD_EVERY_S = 5.0
+
+
+class TriggerFired(StepFailed):
+    """A hard trigger of the policy fired; the message carries its numbers."""
+
+    def __init__(self, trigger: Trigger, environment: str) -> None:
+        super().__init__(trigger.reason, hint=f"backstay history {environment}")
+        self.trigger = trigger
+
+
+class BakeStep:
+    name = "bake"
+    title = "watch the new release"
+
+    def do(self, run: Run) -> dict[str, Any]:
+        run.move(DeploymentState.BAKING)
+        watch = Watch(run)
+        while not watch.is_over:
+            watch.look()
+            if trigger := hard_trigger(watch.observation(), run.environment.policy.triggers):
+                run.tell("rollback_triggered", trigger.reason, step=self.name, trigger=trigger.name)
+                raise TriggerFired(trigger, run.environment.name)
+            watch.report()
+            watch.wait()
+        seen = watch.observation().new
+        run.tell("release_promoted", f"{seen.requests} requests seen, no trigger fired", step=self.name)
+        return {"requests": seen.requests, "errors": seen.errors, "slow": seen.slow}
+
+    def probe(self, run: Run, record: StepRecord) -> Truth:
+        return Truth.NOT_HAPPENED
+
+    def undo(self, run: Run, record: StepRecord) -> None:
+        """Watching changes nothing."""
+
+
+@dataclass
+class Watch:
+    """What a bake has seen so far. Times are seconds since the switch (the bake begins right after it)."""
+
+    run: Run
+    began: float = 0.0
+    probes: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    smokes: list[bool] = field(default_factory=list)
+    restarts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    known_restarts: dict[str, int] = field(default_factory=dict)
+    old: Traffic = field(default_factory=Traffic)
+    new: Traffic = field(default_factory=Traffic)
+    next_look: float = 0.0
+    next_smoke: float = 0.0
+    next_report: float = TOLD_EVERY_S
+
+    def __post_init__(self) -> None:
+        run, triggers = self.run, self.run.environment.policy.triggers
+        self.began = run.world.clock.monotonic()
+        self.placements: dict[str, Placement] = placements_of(run)
+        self.next_smoke = run.environment.policy.smoke_every_s or 0.0
+        for name, placement in self.placements.items():
+            found = run.world.engine.inspect(placement.container)
+            self.known_restarts[name] = found.restarts if found else 0
+        if run.plan.before.live is not None:
+            self.old = run.world.router.traffic(
+                run.plan.before.live, triggers.baseline_window_s, triggers.slow_answer_s
+            )
+
+    @property
+    def now_s(self) -> float:
+        return self.run.world.clock.monotonic() - self.began
+
+    @property
+    def is_over(self) -> bool:
+        """After the bake time, counted anew from the last restart: a release that keeps dying is not quiet yet."""
+        last = max((t for times in self.restarts.values() for t in times), default=0.0)
+        return self.now_s >= last + self.run.environment.policy.bake_s
+
+    def observation(self) -> Observation:
+        return Observation(
+            probes=dict(self.probes),
+            smokes=self.smokes,
+            restarts=dict(self.restarts),
+            deaths=(),
+            now_s=self.now_s,
+            old=self.old,
+            new=self.new,
+        )
+
+    def look(self) -> None:
+        """One round: health of every component, restarts, traffic, and the smoke tests when due."""
+        run, triggers = self.run, self.run.environment.policy.triggers
+        self.next_look = self.now_s + triggers.probe_interval_s
+        for name, placement in self.placements.items():
+            health = run.release.components[name].health
+            answer = run.world.prober.ask(
+                placement.host,
+                placement.port,
+                health.path,
+                headers=health.headers,
+                deadline_s=triggers.probe_deadline_s,
+            )
+            self.probes[name].append(answer.is_healthy)
+            if not answer.is_healthy:
+                said = answer.error or f"answered {answer.status}"
+                run.tell("probe_failed", f"{name}: {said}", step=BakeStep.name, component=name)
+        self._count_restarts()
+        self._count_traffic()
+        every = run.environment.policy.smoke_every_s
+        if every is not None and self.now_s >= self.next_smoke:
+            self.next_smoke = self.now_s + every
+            self.smokes.append(all(result.ok for result in run_tests(run, public(run))))
+
+    def wait(self) -> None:
+        self.run.pause(max(0.0, self.next_look - self.now_s))
+
+    def report(self) -> None:
+        """Say every few seconds that the watch goes on, so that nobody wonders."""
+        if self.now_s < self.next_report:
+            return
+        self.next_report = self.now_s + TOLD_EVERY_S
+        left = format_duration(max(0.0, self.run.environment.policy.bake_s - self.now_s))
+        self.run.tell(
+            "baking",
+            f"{left} left, {self.new.requests} requests in the last minute, {self.new.errors} errors",
+            step=BakeStep.name,
+            requests=self.new.requests,
+            errors=self.new.errors,
+            slow=self.new.slow,
+        )
+
+    def _count_restarts(self) -> None:
+        for name, placement in self.placements.items():
+            try:
+                found = self.run.world.engine.inspect(placement.container)
+            except EngineError:
+                continue  # an engine that does not answer says nothing about the release; the probes go on
+            if found is None:
+                continue
+            fresh = found.restarts - self.known_restarts[name]
+            if fresh > 0:
+                self.restarts[name].extend([self.now_s] * fresh)
+                self.known_restarts[name] = found.restarts
+                self.run.tell("container_restarted", f"{name} restarted {fresh} time(s)", step=BakeStep.name)
+
+    def _count_traffic(self) -> None:
+        triggers = self.run.environment.policy.triggers
+        window = min(triggers.sample_window_s, self.now_s + 1.0)
+        try:
+            self.new = self.run.world.router.traffic(self.run.plan.target, window, triggers.slow_answer_s)
+        except RouterError as error:
+            self.run.tell("router_silent", error.message, step=BakeStep.name)

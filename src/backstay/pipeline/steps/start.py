@@ -1,0 +1,97 @@
+"""Start the containers of a slot, or share those that stand already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backstay.domain.plan import Origin
+from backstay.domain.slot import Placement, SlotMapping, unreferenced
+from backstay.domain.step import StepRecord, Truth
+from backstay.errors import StepFailed
+from backstay.pipeline.run import Run
+from backstay.ports.engine import ContainerSpec
+
+
+class StartStep:
+    name = "start"
+    title = "start the new slot"
+
+    def do(self, run: Run) -> dict[str, Any]:
+        placements = {}
+        for name in run.release.components:
+            placements[name] = as_json(_shared(run, name) or self._start(run, name))
+        return {"placements": placements}
+
+    def _start(self, run: Run, name: str) -> Placement:
+        component = run.release.components[name]
+        container = run.world.engine.run(
+            ContainerSpec(
+                name=container_name(run, name),
+                image=run.result("pull")["images"][name],
+                network=run.environment.network,
+                labels=run.labels(name, run.plan.target),
+                env={"PORT": str(component.port), **component.env},
+                secrets={key: run.secrets[key] for key in component.secrets},
+                command=component.command,
+                volumes=component.volumes,
+                memory=component.memory,
+                published=component.port,
+                port_range=run.environment.ports,
+            )
+        )
+        if container.port is None:
+            raise StepFailed(f"the engine published no port for {name}")
+        run.tell("container_started", f"{container.name} on 127.0.0.1:{container.port}", step=self.name)
+        run.heed()
+        return Placement(name, container.id, container.name, container.port, component.version)
+
+    def probe(self, run: Run, record: StepRecord) -> Truth:
+        mine = run.world.engine.find({"backstay.deployment": run.id})
+        return Truth.HAPPENED if mine else Truth.NOT_HAPPENED
+
+    def undo(self, run: Run, record: StepRecord) -> None:
+        remove_born_here(run)
+
+
+def container_name(run: Run, component: str, role: str | None = None) -> str:
+    """`APP-ENV-COMPONENT-DEPLOYMENT[-ROLE]`: unique, and the same after a crash."""
+    parts = [run.environment.app, run.environment.name, component, run.id]
+    return "-".join([*parts, role] if role else parts)
+
+
+def remove_born_here(run: Run) -> None:
+    """Remove this deployment's containers, except those a slot refers to."""
+    born = {c.id: c for c in run.world.engine.find({"backstay.deployment": run.id})}
+    for id_ in unreferenced(born, run.slots):
+        component = run.release.components.get(born[id_].labels.get("backstay.component", ""))
+        run.world.engine.stop(id_, component.stop_grace_s if component else 10.0)
+        run.world.engine.remove(id_)
+
+
+def as_json(placement: Placement) -> dict[str, Any]:
+    return {
+        "component": placement.component,
+        "container": placement.container,
+        "name": placement.name,
+        "port": placement.port,
+        "version": placement.version,
+        "host": placement.host,
+    }
+
+
+def placements_of(run: Run) -> dict[str, Placement]:
+    """What `start` journaled; for a warm rollback, what stands in the slot already."""
+    journaled = run.result(StartStep.name).get("placements")
+    if journaled is not None:
+        return {name: Placement(**value) for name, value in journaled.items()}
+    mapping = run.plan.before.standby
+    return dict(mapping.placements) if mapping and run.plan.is_warm else {}
+
+
+def _shared(run: Run, name: str) -> Placement | None:
+    mapping: SlotMapping | None = {
+        Origin.LIVE: run.plan.before.serving,
+        Origin.STANDBY: run.plan.before.standby,
+        Origin.NEW: None,
+    }[run.plan.origins[name]]
+    return mapping.placements[name] if mapping else None
