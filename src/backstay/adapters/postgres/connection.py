@@ -1,0 +1,66 @@
+"""A database URL as environment and passfile, so that no password is ever an argument."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from backstay.domain.secret import Secret
+from backstay.errors import DatabaseError
+
+DEFAULT_PORT = 5432
+SCHEMES = ("postgresql", "postgres")
+QUERY_VARIABLES: Mapping[str, str] = {
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "host": "PGHOST",
+    "port": "PGPORT",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "options": "PGOPTIONS",
+    "application_name": "PGAPPNAME",
+}
+
+
+@contextmanager
+def environment(url: Secret) -> Iterator[dict[str, str]]:
+    """The libpq environment for `url`; the password lies in a 0600 passfile for as long as the block runs.
+
+    Raises DatabaseError when the URL is not a PostgreSQL URL with a database name.
+    """
+    parts = urlsplit(url.reveal())
+    scheme = parts.scheme.partition("+")[0]
+    name = unquote(parts.path.lstrip("/"))
+    try:
+        port = parts.port or DEFAULT_PORT
+    except ValueError:
+        port = 0
+    if scheme not in SCHEMES or not name or not port:
+        raise DatabaseError(
+            "the database URL is not of the form postgresql://USER:PASSWORD@HOST:PORT/NAME",
+            hint="mend the secret that database.backup_url_secret (or url_secret) names",
+        )
+    env = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+    env |= {"PGPORT": str(port), "PGDATABASE": name, "PGCONNECT_TIMEOUT": "10", "PGAPPNAME": "backstay"}
+    if parts.hostname:
+        env["PGHOST"] = parts.hostname
+    if parts.username:
+        env["PGUSER"] = unquote(parts.username)
+    env |= {QUERY_VARIABLES[k]: v for k, v in parse_qsl(parts.query) if k in QUERY_VARIABLES}
+    with TemporaryDirectory(prefix="backstay-") as folder:
+        if parts.password:
+            passfile = Path(folder) / "pgpass"
+            passfile.touch(mode=0o600)
+            passfile.write_text(f"*:*:*:*:{_escaped(unquote(parts.password))}\n")
+            env["PGPASSFILE"] = str(passfile)
+        yield env
+
+
+def _escaped(password: str) -> str:
+    """A password as a passfile field: backslash and colon escaped (libpq, "The Password File")."""
+    return password.replace("\\", "\\\\").replace(":", "\\:")

@@ -1,0 +1,97 @@
+"""Begin a deployment: make sure nobody else acts, take the lease, and hand over to a detached worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backstay.domain.deployment import Deployment, DeploymentState
+from backstay.domain.environment import Environment
+from backstay.domain.lease import Claim, Lease, claim
+from backstay.domain.plan import Plan
+from backstay.errors import Locked
+from backstay.pipeline.times import rfc3339
+from backstay.ports.clock import Clock
+from backstay.ports.host import Host
+from backstay.ports.store import Reader, Store
+
+Spawn = Callable[[Lease, str], None]
+"""Starts a detached worker for the lease's token and a deployment id; returns once the worker adopted the lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginner:
+    """What beginning needs."""
+
+    store: Store
+    host: Host
+    clock: Clock
+    spawn: Spawn
+
+    def claimed(self, app: str, environment: str) -> Lease | None:
+        """The lease that we may take over, its owner surely gone; None when it is free. Locked otherwise."""
+        held = self.store.lease(app, environment)
+        if held is None:
+            return None
+        match claim(held, self.host.presence(held.owner), self.clock.now().timestamp()):
+            case Claim.REFUSE:
+                raise locked(held, self.store)
+            case Claim.KILL_FIRST:
+                self.host.end(held.owner)
+            case _:
+                pass
+        return held
+
+    def recover(self, app: str, environment: str, wait: Callable[[str], None]) -> None:
+        """Bring a deployment whose worker died to its end first. `wait` returns when the deployment has ended."""
+        held = self.claimed(app, environment)
+        dead = unfinished(self.store, app, environment)
+        if dead is None:
+            return
+        lease = self.store.take_lease(
+            app, environment, self.host.owner(), f"recover {dead.id}", dead.id, replaces=held
+        )
+        self.spawn(lease, dead.id)
+        wait(dead.id)
+
+    def start(self, id_: str, plan: Plan, environment: Environment, extra: Mapping[str, Any]) -> Deployment:
+        """Record the deployment with its lease in one transaction, and start its worker."""
+        held = self.claimed(environment.app, environment.name)
+        owner = self.host.owner()
+        deployment = Deployment(
+            id=id_,
+            app=environment.app,
+            environment=environment.name,
+            kind=plan.kind,
+            state=DeploymentState.PENDING,
+            version=plan.release.version,
+            release=plan.release.id,
+            previous=plan.previous.id if plan.previous else None,
+            token=None,
+            requested_by=f"{owner.name}@{owner.host}",
+            created_at=rfc3339(self.clock.now()),
+            previous_version=plan.previous.version if plan.previous else None,
+        )
+        purpose = f"{plan.kind} {plan.release.version}"
+        lease = self.store.begin(deployment, plan.release, environment, owner, purpose, extra, replaces=held)
+        self.spawn(lease, id_)
+        return deployment
+
+
+def unfinished(store: Reader, app: str, environment: str) -> Deployment | None:
+    """The newest deployment that has not ended; with the lease free or its owner dead, nobody works on it."""
+    started = (d for d in reversed(store.history(app, environment)) if d.token is not None)
+    return next((d for d in started if not d.state.is_final), None)
+
+
+def locked(held: Lease, store: Reader) -> Locked:
+    """The refusal that names who holds the environment."""
+    deployment = store.deployment(held.deployment) if held.deployment else None
+    doing = f", {deployment.state}" if deployment else ""
+    return Locked(
+        f"{held.environment} is locked by {held.owner.name}@{held.owner.host} (pid {held.owner.pid}) "
+        f"for {held.purpose}{doing}",
+        hint=f"backstay attach {held.environment} follows it, backstay abort {held.environment} stops it safely",
+        state="nothing was changed",
+    )

@@ -1,0 +1,48 @@
+"""JSON documents of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from backstay.domain.deployment import Deployment
+from backstay.domain.step import Event, StepRecord
+
+
+def deployment_document(deployment: Deployment, steps: Sequence[StepRecord]) -> dict[str, Any]:
+    """The last line of `deploy` and `rollback`, and a row of `history`."""
+    return {
+        "deployment": deployment.id,
+        "environment": deployment.environment,
+        "kind": deployment.kind.value,
+        "state": deployment.state.value,
+        "release": deployment.version,
+        "release_id": deployment.release,
+        "previous": deployment.previous_version,
+        "failed_step": deployment.failed_step,
+        "reason": deployment.reason,
+        "hint": deployment.hint,
+        "switch_s": deployment.switch_s,
+        "rollback_s": deployment.rollback_s,
+        "total_s": deployment.total_s,
+        "steps": [{"name": s.name, "state": s.state.value, "took_s": s.took_s} for s in steps],
+        "backup": deployment.backup,
+        "incident": deployment.incident,
+        "requested_by": deployment.requested_by,
+        "created_at": deployment.created_at,
+        "finished_at": deployment.finished_at,
+        "exit_status": deployment.exit_status,
+    }
+
+
+def event_document(event: Event) -> dict[str, Any]:
+    """One line of `events`."""
+    return {
+        "seq": event.seq,
+        "at": event.at,
+        "deployment": event.deployment,
+        "kind": event.kind,
+        "step": event.step,
+        "message": event.message,
+        "data": dict(event.data),
+    }

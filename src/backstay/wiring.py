@@ -1,0 +1,129 @@
+"""The only place where adapters meet the rest. Heavy libraries are imported when their adapter is first asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backstay.adapters.clock import SystemClock
+from backstay.adapters.host import LinuxHost
+from backstay.domain.environment import Environment
+from backstay.errors import UsageError
+
+if TYPE_CHECKING:
+    from backstay.pipeline.run import World
+    from backstay.ports.engine import Engine
+    from backstay.ports.router import Router
+    from backstay.ports.secrets import SecretSource
+    from backstay.ports.store import Reader, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where state lives: the state folder and the store's file."""
+
+    home: Path
+    store: Path
+
+
+def place(environ: Mapping[str, str], configured: str | None = None) -> Place:
+    """`$BACKSTAY_HOME` and `$BACKSTAY_STORE`, else `store:` of the configuration, else the defaults."""
+    default = "/var/lib/backstay" if os.geteuid() == 0 else "~/.local/state/backstay"
+    home = Path(environ.get("BACKSTAY_HOME") or default).expanduser().absolute()
+    named = environ.get("BACKSTAY_STORE") or configured
+    return Place(home, _sqlite_path(named) if named else home / "state.db")
+
+
+def _sqlite_path(named: str) -> Path:
+    prefix = "sqlite:///"
+    if "://" in named and not named.startswith(prefix):
+        raise UsageError(
+            f"store {named.partition('://')[0]}://… is not supported yet",
+            hint="use a file path or sqlite:///PATH",
+        )
+    return Path(named.removeprefix(prefix)).expanduser().absolute()
+
+
+def open_reader(where: Place) -> Reader:
+    """The store for questions: never creates, upgrades or writes."""
+    from backstay.adapters.store import open_reader as opened
+
+    return opened(where.store)
+
+
+def open_store(where: Place) -> Store:
+    """The store for work: made or upgraded when needed."""
+    from backstay.adapters.store import open_store as opened
+
+    where.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return opened(where.store, clock=SystemClock())
+
+
+def engine() -> Engine:
+    """The Docker engine of this host, or the one `DOCKER_HOST` names."""
+    from backstay.adapters.docker import DockerEngine
+
+    return DockerEngine(os.environ.get("DOCKER_HOST") or None)
+
+
+def router(where: Place, app: str, environment: str) -> Router:
+    """The router of one environment."""
+    from backstay.adapters.haproxy import HaproxyRouter
+
+    return HaproxyRouter(where.home / "router" / f"{app}-{environment}", app, environment)
+
+
+def secrets(environment: Environment) -> SecretSource:
+    """The environment's secrets."""
+    from backstay.config.secrets_file import SecretsFile
+
+    return SecretsFile(Path(environment.secrets_file) if environment.secrets_file else None)
+
+
+def world(where: Place, environment: Environment, store: Store) -> World:
+    """All ports of one environment, wired."""
+    from backstay.adapters.http import HttpProber
+    from backstay.adapters.postgres import PostgresTools
+    from backstay.pipeline.run import World
+
+    return World(
+        store=store,
+        engine=engine(),
+        router=router(where, environment.app, environment.name),
+        prober=HttpProber(),
+        database=PostgresTools(),
+        secrets=secrets(environment),
+        clock=SystemClock(),
+    )
+
+
+def digest_of(environment: Environment) -> Callable[[str, str], str]:
+    """A function that asks the registry for a manifest digest with the environment's login."""
+    from backstay.ports.engine import Login
+
+    asked = engine()
+    login = None
+    if environment.registry is not None:
+        values = secrets(environment).read()
+        source = environment.registry
+        missing = [k for k in (source.username_secret, source.password_secret) if k not in values]
+        if missing:
+            from backstay.errors import CheckFailed
+
+            raise CheckFailed(
+                f"secrets missing: {', '.join(missing)}",
+                hint=f"set them in {environment.secrets_file or 'a secrets file'}",
+            )
+        login = Login(values[source.username_secret].reveal(), values[source.password_secret])
+
+    def ask(image: str, version: str) -> str:
+        return asked.digest(image, version, login)
+
+    return ask
+
+
+def host() -> LinuxHost:
+    return LinuxHost()
