@@ -1,4 +1,4 @@
-"""A real world to deploy to: container engine, image registry and PostgreSQL, started and removed by script."""
+"""A real world to deploy to (container engine, registry, PostgreSQL), started and removed by script."""
 
 from tests.world.errors import WorldError, WorldMissing
 from tests.world.postgres import DatabaseUrls

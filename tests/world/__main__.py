@@ -1,4 +1,4 @@
-"""``python -m tests.world up|down|status|images|env``."""
+"""``python -m tests.world up|down|status|images|env|run``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 
-from tests.world import images, lifecycle
+from tests.world import images, lifecycle, session
 from tests.world.errors import WorldError
 from tests.world.layout import Layout
 from tests.world.state import State
@@ -25,10 +25,14 @@ def main() -> int:
         ("env", "print what a shell needs to use it (eval it)"),
     ):
         commands.add_parser(name, help=what)
-    chosen = parser.parse_args().command
+    runner = commands.add_parser(
+        "run", help="run a command with the world up, then leave things as they were"
+    )
+    runner.add_argument("argv", nargs="+", metavar="COMMAND")
+    given = parser.parse_args()
     actions = {"up": _up, "down": _down, "status": _status, "images": _images, "env": _env}
     try:
-        return actions[chosen]()
+        return session.run(given.argv, _say) if given.command == "run" else actions[given.command]()
     except WorldError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -60,12 +64,9 @@ def _status() -> int:
     print(f"  folder    {state.folder}")
     print(f"  engine    unix://{state.engine_socket}")
     print(f"  registry  {state.registry.address} (user {state.registry.user})")
-    print(
-        f"  postgres  {state.postgres.host}:{state.postgres.port} (containers: {state.postgres.container_host})"
-    )
-    print(
-        f"  network   {state.network.bridge}, the host is {state.network.gateway}, pool {state.network.pool}"
-    )
+    database, net = state.postgres, state.network
+    print(f"  postgres  {database.host}:{database.port} (containers: {database.container_host})")
+    print(f"  network   {net.bridge}, the host is {net.gateway}, pool {net.pool}")
     print(f"  base      {state.base_image}")
     for name, mark in state.processes.items():
         print(f"  process   {name} {mark.pid}")

@@ -1,4 +1,4 @@
-"""The image that every test image starts from: a minimal Debian or Ubuntu, made with the machine's own sources.
+"""The image that every test image starts from: a minimal Debian or Ubuntu, from the machine's own sources.
 
 Nothing is pulled from a public image registry. The result is kept compressed in the user's cache folder,
 under a name that changes with the recipe.
@@ -53,7 +53,8 @@ def provide(name: str, env: dict[str, str], scratch: Path) -> str:
             _import(kept, name, env)
         except WorldError as damaged:
             kept.unlink()
-            return f"{_make_and_import(sources, kept, name, env, scratch)} (the cached one was unusable: {damaged})"
+            made = _make_and_import(sources, kept, name, env, scratch)
+            return f"{made}; the cached one was unusable: {damaged}"
         return "from the cache"
     return _make_and_import(sources, kept, name, env, scratch)
 
@@ -74,7 +75,7 @@ def _make_and_import(sources: Path, kept: Path, name: str, env: dict[str, str], 
 def _make(sources: Path, target: Path, scratch: Path) -> None:
     raw = scratch / "base.tar"
     include = "--include=" + ",".join(PACKAGES)
-    argv = [tool("mmdebstrap"), *OPTIONS, include, codename(), raw, sources]
+    argv: list[str | Path] = [tool("mmdebstrap"), *OPTIONS, include, codename(), raw, sources]
     run(argv, env={"TMPDIR": str(scratch)}, seconds=1800)
     run([tool("zstd"), "-q", "-T0", "-3", "--rm", raw, "-o", target], seconds=300)
 

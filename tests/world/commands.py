@@ -42,7 +42,7 @@ def run(
     seconds: float = 60,
     user: str | None = None,
 ) -> str:
-    """Run to the end and return stdout; WorldError, with the last lines said, when it fails or takes too long."""
+    """Run to the end and return stdout; WorldError, with its last words, when it fails or takes too long."""
     words = [str(word) for word in argv]
     try:
         done = subprocess.run(

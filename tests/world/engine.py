@@ -1,6 +1,7 @@
 """A private Docker engine: its own containerd, folders, bridge and control group.
 
-containerd runs apart from dockerd, so that a test may kill dockerd with running containers and start it again.
+containerd runs apart from dockerd, so that a test may kill dockerd and start it again under containers that
+run on.
 """
 
 from __future__ import annotations
@@ -38,10 +39,9 @@ def start_containerd(layout: Layout, state: State) -> Mark:
     folder.mkdir(exist_ok=True)
     settings = folder / "containerd.toml"
     settings.write_text(_containerd_settings(folder), encoding="utf-8")
-    argv = [tool("containerd"), "--config", settings, "--address", layout.containerd_socket]
+    argv: list[str | Path] = [tool("containerd"), "--config", settings, "--address", layout.containerd_socket]
     argv += ["--root", folder / "containerd", "--state", folder / "run-containerd"]
-    mark = processes.start(argv, layout.log("containerd"), env={processes.MARKER_VARIABLE: state.marker})
-    return mark
+    return processes.start(argv, layout.log("containerd"), env={processes.MARKER_VARIABLE: state.marker})
 
 
 def await_containerd(layout: Layout, mark: Mark) -> None:
@@ -53,7 +53,7 @@ def start_dockerd(layout: Layout, state: State) -> Mark:
     folder = layout.engine
     settings = folder / "daemon.json"
     settings.write_text(json.dumps(_daemon_settings(layout, state), indent=2), encoding="utf-8")
-    argv = [tool("dockerd"), "--config-file", settings]
+    argv: list[str | Path] = [tool("dockerd"), "--config-file", settings]
     return processes.start(argv, layout.log("dockerd"), env={processes.MARKER_VARIABLE: state.marker})
 
 

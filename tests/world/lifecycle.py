@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.world import base_image, engine, network, postgres, processes, registry
 from tests.world.errors import WorldError
 from tests.world.layout import Layout
-from tests.world.state import State
+from tests.world.state import Mark, State
 
 Say = Callable[[str], None]
 
@@ -64,11 +64,12 @@ def problems(layout: Layout, state: State) -> list[str]:
     found = [] if state.ready else ["its start was never finished"]
     dead = [name for name, mark in state.processes.items() if not processes.alive(mark)]
     found += [f"{name} has ended" for name in dead]
-    for name, answers in (
-        ("dockerd", lambda: engine.answers(layout)),
-        ("registry", lambda: registry.answers(state.registry)),
-        ("postgres", lambda: postgres.answers(state.postgres)),
-    ):
+    questions: dict[str, Callable[[], bool]] = {
+        "dockerd": lambda: engine.answers(layout),
+        "registry": lambda: registry.answers(state.registry),
+        "postgres": lambda: postgres.answers(state.postgres),
+    }
+    for name, answers in questions.items():
         if name not in dead and not answers():
             found.append(f"{name} does not answer")
     return found
@@ -107,12 +108,8 @@ def _start_all(layout: Layout, state: State, say: Say) -> None:
     with _step("network bridge", say):
         network.make(state.network)
     with _step("services started", say):
-        for name, begin in (
-            ("containerd", lambda: engine.start_containerd(layout, state)),
-            ("registry", lambda: registry.start(layout, state.registry)),
-            ("postgres", lambda: postgres.start(layout, state)),
-        ):
-            state.processes[name] = begin()
+        for name in ("containerd", "registry", "postgres"):
+            state.processes[name] = _start(name, layout, state)
             state.save(layout.state_file)
     with _step("containerd answers", say):
         engine.await_containerd(layout, state.processes["containerd"])
@@ -129,6 +126,14 @@ def _start_all(layout: Layout, state: State, say: Say) -> None:
     state.ready = True
     state.save(layout.state_file)
     say(f"the world is up after {time.monotonic() - begun:.1f} s")
+
+
+def _start(name: str, layout: Layout, state: State) -> Mark:
+    if name == "containerd":
+        return engine.start_containerd(layout, state)
+    if name == "registry":
+        return registry.start(layout, state.registry)
+    return postgres.start(layout, state)
 
 
 def _remove(layout: Layout, state: State, say: Say) -> None:

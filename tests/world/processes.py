@@ -105,10 +105,9 @@ def marked(marker: str) -> set[Mark]:
 def end(marks: Collection[Mark], *, first: signal.Signals = signal.SIGTERM, grace: float = 10) -> None:
     """Ask, then force, then make sure; WorldError when one of them is still there."""
     for number, seconds in ((first, grace), (signal.SIGKILL, 10.0)):
-        left = [mark for mark in marks if alive(mark)]
-        for mark in left:
+        for mark in marks:
             _send(mark, number)
-        if not left or wait_until(lambda left=left: not any(map(alive, left)), seconds, pause=0.02):
+        if wait_until(lambda: not any(map(alive, marks)), seconds, pause=0.02):
             return
     stuck = [mark.pid for mark in marks if alive(mark)]
     if stuck:

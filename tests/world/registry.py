@@ -49,7 +49,7 @@ def write_client_config(layout: Layout, registry: RegistryPlan) -> None:
 
 
 def _status(registry: RegistryPlan, *, with_password: bool) -> int:
-    request = urllib.request.Request(f"http://{registry.address}/v2/")  # noqa: S310 - a fixed scheme
+    request = urllib.request.Request(f"http://{registry.address}/v2/")
     if with_password:
         request.add_header("Authorization", f"Basic {_basic(registry)}")
     # A proxy of the environment must not be asked for a loopback address.

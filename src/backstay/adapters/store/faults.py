@@ -15,7 +15,7 @@ from backstay.errors import StoreError
 BUSY_S: Final = 10.0
 
 _RIGHTS = "check the owner and the mode of the file, its folder, and whether the disk is mounted read-only"
-_DAMAGE = "keep the file for later, put back a copy of it (a backup, or {name}.before-…), then run `backstay recover`"
+_DAMAGE = "keep the file, put back a copy of it (a backup, or {name}.before-…), then run `backstay recover`"
 
 # By the start of SQLite's error name: what happened, and what to do about it.
 _KNOWN: Final[tuple[tuple[str, str, str], ...]] = (
@@ -43,7 +43,10 @@ _KNOWN: Final[tuple[tuple[str, str, str], ...]] = (
 
 @contextmanager
 def translated(path: Path, doing: str) -> Iterator[None]:
-    """Turn what SQLite, SQLAlchemy and the operating system raise while `doing` ("read", "write") into StoreError."""
+    """Turn what SQLite, SQLAlchemy and the operating system raise into StoreError.
+
+    `doing` completes "the state store cannot be …": opened, read, written, made or upgraded.
+    """
     try:
         yield
     except DBAPIError as error:

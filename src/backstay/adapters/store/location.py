@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -14,11 +15,27 @@ FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
 MOUNTS: Final = Path("/proc/self/mountinfo")
 
-# SQLite's locks and its shared memory do not hold between hosts: two deployments would both believe they are alone.
+# SQLite's locks and shared memory do not hold between hosts: two deployments would both believe to be alone.
 NETWORK_FILE_SYSTEMS: Final = frozenset(
-    "9p afs beegfs ceph cifs coda davfs gfs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs smb3 smbfs"
-    " fuse.beegfs fuse.ceph fuse.curlftpfs fuse.davfs fuse.davfs2 fuse.gcsfuse fuse.glusterfs fuse.juicefs"
-    " fuse.rclone fuse.s3fs fuse.sshfs".split()
+    {
+        *(
+            "9p",
+            "afs",
+            "beegfs",
+            "ceph",
+            "cifs",
+            "coda",
+            "davfs",
+            "gfs",
+            "gfs2",
+            "glusterfs",
+            "gpfs",
+            "lustre",
+        ),
+        *("ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "smb3", "smbfs", "fuse.beegfs", "fuse.ceph"),
+        *("fuse.curlftpfs", "fuse.davfs", "fuse.davfs2", "fuse.gcsfuse", "fuse.glusterfs", "fuse.juicefs"),
+        *("fuse.rclone", "fuse.s3fs", "fuse.sshfs"),
+    }
 )
 
 
@@ -41,7 +58,7 @@ def store_path(location: str | Path) -> Path:
 
 
 def refuse_network_file_system(path: Path, mounts: Path = MOUNTS) -> None:
-    """StoreError when `path` lies, or would lie, on a network file system. Silent where the kernel does not tell."""
+    """StoreError when `path` lies or would lie on a network file system, where the kernel tells."""
     try:
         table = mounts.read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
@@ -49,7 +66,7 @@ def refuse_network_file_system(path: Path, mounts: Path = MOUNTS) -> None:
     kind = file_system_of(Path(os.path.realpath(path)), table)
     if kind in NETWORK_FILE_SYSTEMS:
         raise StoreError(
-            f"the state store cannot lie on a network file system: {path} is on {kind}, where file locks do not hold",
+            f"the state store {path} is on a network file system ({kind}), where file locks do not hold",
             hint="set BACKSTAY_STORE (or `store:`) to a path on a local disk of the control host",
         )
 
@@ -81,13 +98,25 @@ def make_folder(path: Path) -> None:
 
 
 def is_empty(path: Path) -> bool:
-    """Whether there is no store at `path`: no file, or one without a byte."""
+    """Whether there is no store at `path`: no file, or one without a byte. Raises StoreError as `look_at`."""
+    have = look_at(path)
+    return have is None or have.st_size == 0
+
+
+def look_at(path: Path) -> os.stat_result | None:
+    """What the file system knows of `path`; None when nothing is there. StoreError when it cannot be a store."""
     try:
-        return path.stat().st_size == 0
+        have = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return True
+        return None
     except OSError as error:
         raise StoreError(
             f"the state store {path} cannot be looked at: {error.strerror}",
             hint="run Backstay as the user who owns the store",
         ) from error
+    if not stat.S_ISREG(have.st_mode):
+        raise StoreError(
+            f"the state store {path} cannot be opened: it is not a file",
+            hint="set BACKSTAY_STORE (or `store:`) to a file, such as state.db in that folder",
+        )
+    return have

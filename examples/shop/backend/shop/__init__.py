@@ -1,0 +1,1 @@
+"""The shop's backend: settings, the ASGI application and the server."""

@@ -1,0 +1,113 @@
+"""Reading a store without leaving a trace.
+
+SQLite makes two files beside a WAL database even for a reader. So a file that nobody has open is read as an
+immutable one, with a look before and after whether that was true; beside living writers their files are used;
+and what a crashed host left behind without its shared memory is read from a copy.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Engine, Select
+
+from backstay.adapters.store.engine import companions, quiet_engine, reading_engine
+from backstay.adapters.store.faults import translated
+from backstay.adapters.store.location import look_at
+from backstay.adapters.store.upgrade import MIGRATIONS, Standing, standing
+from backstay.errors import StoreError
+
+_ATTEMPTS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What lies on the disk at one moment; two equal looks mean that nothing was written between them."""
+
+    file: tuple[int, int, int]
+    log: tuple[int, int, int] | None
+    shared: bool
+
+    @property
+    def is_quiet(self) -> bool:
+        return self.log is None or self.log[1] == 0
+
+
+class ReadOnlyFile:
+    """Answers queries from the file at `path`, which may be missing (no rows) and is never changed."""
+
+    def __init__(self, path: Path, migrations: Path = MIGRATIONS) -> None:
+        self._path = path
+        self._migrations = migrations
+        self._known_schema = False
+
+    def rows(self, statement: Select[Any]) -> Sequence[dict[str, Any]]:
+        """The rows of `statement`. Raises StoreError: damaged, unreadable, or of another schema."""
+        for _ in range(_ATTEMPTS):
+            before = self._look()
+            if before is None or before.file[1] == 0:
+                return []
+            try:
+                rows = self._read(before, statement)
+            except StoreError:
+                if self._look() == before:
+                    raise
+                continue
+            if (not before.is_quiet and before.shared) or self._look() == before:
+                return rows
+        # Somebody writes so busily that no moment is quiet; then the shared memory is there as well.
+        return self._ask(self._beside_writers, statement)
+
+    def _read(self, look: _Look, statement: Select[Any]) -> Sequence[dict[str, Any]]:
+        if look.is_quiet:
+            return self._ask(self._quiet, statement)
+        if look.shared:
+            return self._ask(self._beside_writers, statement)
+        return self._read_copy(statement)
+
+    def _read_copy(self, statement: Select[Any]) -> Sequence[dict[str, Any]]:
+        log, _ = companions(self._path)
+        with tempfile.TemporaryDirectory(prefix="backstay-") as folder:
+            copy = Path(folder) / self._path.name
+            with translated(self._path, "read"):
+                shutil.copyfile(self._path, copy)
+                shutil.copyfile(log, companions(copy)[0])
+            return self._ask(reading_engine(copy), statement)
+
+    def _ask(self, engine: Engine, statement: Select[Any]) -> Sequence[dict[str, Any]]:
+        with translated(self._path, "read"), engine.connect() as connection:
+            if not self._known_schema:
+                if standing(connection, self._path, self._migrations) is Standing.OLD:
+                    raise self._too_old()
+                self._known_schema = True
+            return [row._asdict() for row in connection.execute(statement)]
+
+    def _look(self) -> _Look | None:
+        log, shared = companions(self._path)
+        file = _mark(self._path)
+        return _Look(file, _mark(log), look_at(shared) is not None) if file else None
+
+    def _too_old(self) -> StoreError:
+        return StoreError(
+            f"the state store {self._path} has an older schema than this program needs",
+            hint="the next `backstay deploy` or `backstay rollback` upgrades it, and keeps a copy",
+        )
+
+    @cached_property
+    def _quiet(self) -> Engine:
+        return quiet_engine(self._path)
+
+    @cached_property
+    def _beside_writers(self) -> Engine:
+        return reading_engine(self._path)
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    have = look_at(path)
+    return (have.st_ino, have.st_size, have.st_mtime_ns) if have else None

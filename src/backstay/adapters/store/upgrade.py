@@ -1,0 +1,153 @@
+"""The schema of a store: which one it has, and bringing it up to what this program knows.
+
+Alembic is imported only when there is something to do, since it costs more time than all of a short command.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, inspect, text
+
+from backstay.adapters.store.engine import (
+    companions,
+    copy_database,
+    create_private,
+    migrating_engine,
+    settle,
+    use_write_ahead_log,
+)
+from backstay.adapters.store.faults import translated
+from backstay.adapters.store.location import FILE_MODE, is_empty, make_folder
+from backstay.errors import StoreError
+
+MIGRATIONS: Final = Path(__file__).with_name("migrations")
+LOCK_PATIENCE_S: Final = 60.0
+_POLL_S: Final = 0.02
+
+
+class Standing(Enum):
+    """How the schema of a store compares with this program."""
+
+    CURRENT = "current"
+    OLD = "old"
+
+
+def revisions(migrations: Path = MIGRATIONS) -> tuple[str, ...]:
+    """The revisions this program knows, oldest first, read from the names `NNNN_*.py`."""
+    return tuple(sorted(p.name.partition("_")[0] for p in (migrations / "versions").glob("[0-9]*_*.py")))
+
+
+def standing(connection: Connection, path: Path, migrations: Path = MIGRATIONS) -> Standing:
+    """How the schema stands. StoreError when it is newer than this program, or no store at all."""
+    known = revisions(migrations)
+    if not inspect(connection).has_table("alembic_version"):
+        raise StoreError(
+            f"{path} is a database, but not a state store of Backstay",
+            hint="set BACKSTAY_STORE (or `store:`) to another path",
+        )
+    current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    if current == known[-1]:
+        return Standing.CURRENT
+    if current in known:
+        return Standing.OLD
+    raise StoreError(
+        f"the state store {path} was written by a newer Backstay: it has schema {current}, this program"
+        f" knows up to {known[-1]}",
+        hint="use the newer backstay; the copy from before its upgrade, if there was one, is"
+        f" {path.name}.before-{current}",
+    )
+
+
+def bring_up(path: Path, migrations: Path = MIGRATIONS) -> None:
+    """Create the store, or turn WAL on, upgrade it and keep a copy `NAME.before-REVISION`.
+
+    One process at a time; the others wait for it and find nothing left to do. Raises StoreError.
+    """
+    make_folder(path)
+    with translated(path, "made or upgraded"), _alone(path):
+        if is_empty(path):
+            _create(path, migrations)
+        else:
+            _upgrade(path, migrations)
+
+
+def _create(path: Path, migrations: Path) -> None:
+    """Build the store under another name, so that nobody ever sees half of one."""
+    log, _ = companions(path)
+    if not is_empty(log):
+        raise StoreError(
+            f"the state store {path} is gone, but its log {log.name} is still there",
+            hint=f"put {path.name} back beside it, or move {log.name} away to begin with an empty store",
+        )
+    fresh = path.with_name(path.name + ".new")
+    for left in (fresh, *companions(fresh)):
+        left.unlink(missing_ok=True)
+    create_private(fresh)
+    use_write_ahead_log(fresh)
+    _migrate(fresh, migrations)
+    settle(fresh, path)
+
+
+def _upgrade(path: Path, migrations: Path) -> None:
+    engine = migrating_engine(path)
+    with engine.connect() as connection:
+        stands = standing(connection, path, migrations)
+    use_write_ahead_log(path)
+    if stands is Standing.CURRENT:
+        return
+    copy_database(path, path.with_name(f"{path.name}.before-{revisions(migrations)[-1]}"))
+    _migrate(path, migrations)
+
+
+def _migrate(path: Path, migrations: Path) -> None:
+    """Run the migrations in one transaction: all of them or none."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util.exc import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    try:
+        with migrating_engine(path).begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise StoreError(
+            f"the state store {path} cannot be upgraded: {error}",
+            hint="reinstall Backstay; its migrations are damaged",
+        ) from error
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock file of the store. It is left in place: removing it would let two hold it at once."""
+    handle = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
+    try:
+        _wait_for_lock(handle, path)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _wait_for_lock(handle: int, path: Path) -> None:
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise StoreError(
+                    f"another process is upgrading the state store {path} for over {LOCK_PATIENCE_S:g} s",
+                    hint=f"`fuser -v {path}.lock` shows which one; wait for it, or end it and try again",
+                ) from None
+        time.sleep(_POLL_S)

@@ -1,0 +1,49 @@
+"""What a command works with: the configuration and the state store behind the common options."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backstay import wiring
+from backstay.cli.options import Settings
+from backstay.errors import UsageError
+
+if TYPE_CHECKING:
+    from backstay.domain.environment import Application
+    from backstay.ports.store import Reader
+
+
+@dataclass
+class Project:
+    """A configuration file and where its state lies."""
+
+    path: Path
+    app: str
+    environments: tuple[str, ...]
+    where: wiring.Place
+
+    def application(self, environment: str) -> Application:
+        """The full, validated configuration of one environment. Raises ConfigError."""
+        from backstay.config import load
+
+        return load(self.path, environment, os.environ, self.where.home)
+
+    def reader(self) -> Reader:
+        return wiring.open_reader(self.where)
+
+
+def project(settings: Settings, environment: str | None = None) -> Project:
+    """Find the configuration and read no more of it than its outline. Raises ConfigError, or UsageError for an
+    environment it does not have."""
+    from backstay.config import find, outline
+
+    path = Path(settings.config) if settings.config else find(Path.cwd())
+    seen = outline(path, os.environ)
+    if environment is not None and environment not in seen.environments:
+        raise UsageError(
+            f"unknown environment {environment!r}", hint=f"{path} has: {', '.join(seen.environments)}"
+        )
+    return Project(path, seen.app, seen.environments, wiring.place(os.environ, seen.store))

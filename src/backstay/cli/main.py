@@ -1,0 +1,100 @@
+"""The table of commands. A command's module is imported only when that command is run or asked for help."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from backstay import __version__
+from backstay.cli.options import Settings, with_common_options
+
+COMMANDS = {
+    "deploy": ("backstay.cli.deploy", "Make a version live: checked, backed up, switched, watched."),
+    "rollback": ("backstay.cli.rollback", "Go back to the release that served before."),
+    "plan": ("backstay.cli.plan", "Show what a deploy would do, and touch nothing."),
+    "status": ("backstay.cli.status", "Show what serves now, asked from engine and router."),
+    "attach": ("backstay.cli.attach", "Follow the deployment that is under way."),
+    "abort": ("backstay.cli.abort", "Stop the deployment that is under way, safely."),
+    "history": ("backstay.cli.history", "List the deployments of an environment, newest first."),
+    "show": ("backstay.cli.show", "Show one deployment with its steps."),
+    "events": ("backstay.cli.events", "Print the events of a deployment."),
+    "config": ("backstay.cli.config", "Check, show or describe backstay.yml."),
+    "version": ("backstay.cli.version", "Print the version."),
+}
+
+EPILOG = """\b
+Examples:
+  backstay plan prod --version v2
+  backstay deploy prod --version v2
+  backstay status prod
+  backstay rollback prod
+
+Exit status: 0 done · 2 usage or configuration · 10 a check failed, nothing changed · 11 locked ·
+12 not allowed · 20 failed, the old release serves · 21 needs a human · 30 backup failed · 130 aborted
+"""
+
+
+class LazyGroup(click.Group):
+    """Names and summaries come from the table; the code comes when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            error.message += _suggestion(args[0])
+            raise
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="backstay")
+@with_common_options
+def cli(settings: Settings) -> None:
+    """Deploy containerised web applications so that a bad release cannot hurt anyone."""
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run, and leave with an exit status of the contract. Nothing but a clear message ever reaches the user."""
+    try:
+        result = cli.main(args=args, prog_name="backstay", standalone_mode=False)
+        status = result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except (click.Abort, KeyboardInterrupt):
+        status = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except Exception as error:  # noqa: BLE001 - the last net: a bug becomes an error id, never a traceback
+        from backstay.cli.failure import report
+
+        status = report(error)
+    sys.stdout.flush()
+    sys.exit(status)
+
+
+def _suggestion(word: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(word, COMMANDS, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,93 @@
+"""Progress for people: plain lines everywhere, a live line with the elapsed time on a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+
+from backstay.cli.options import Settings
+from backstay.domain.deployment import Deployment, DeploymentState
+from backstay.domain.duration import format_duration
+from backstay.domain.slot import Slots
+from backstay.domain.step import Event
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+DETAILS = frozenset({"step_started", "check_done", "probe_failed", "image_pulled", "smoke_done"})
+"""Kinds that are printed only with --verbose; a failing one is printed always."""
+MARKS = {"step_done": "✓", "step_failed": "✗", "step_undone": "↺", "traffic_switched": "⇄", "rollback_triggered": "!"}
+ENDS = {
+    DeploymentState.SUCCEEDED: "is live",
+    DeploymentState.ROLLED_BACK: "was reversed",
+    DeploymentState.FAILED: "failed",
+    DeploymentState.ABORTED: "was aborted",
+    DeploymentState.NEEDS_ATTENTION: "needs a human",
+}
+
+
+class Progress:
+    """Prints events on standard error. Used as a context manager around a wait."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.is_live = sys.stderr.isatty() and settings.color and not settings.json and not settings.quiet
+        self.status: Status | None = None
+
+    def __enter__(self) -> Progress:
+        if self.is_live and os.environ.get("TERM") != "dumb":
+            from rich.console import Console
+
+            self.status = Console(stderr=True).status("starting", spinner="dots")
+            self.status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.status is not None:
+            self.status.stop()
+            self.status = None
+
+    def say(self, text: str) -> None:
+        """A line that is always shown."""
+        if self.status is not None:
+            self.status.console.print(text, highlight=False, markup=False)
+        else:
+            click.echo(text, err=True)
+
+    def show(self, event: Event) -> None:
+        """One event, if it is worth a line at this verbosity."""
+        if self.settings.quiet:
+            return
+        if self.status is not None and event.kind in ("step_started", "baking"):
+            self.status.update(f"{event.message} …")
+            if event.kind == "baking":
+                return
+        failed = event.data.get("ok") is False
+        if event.kind in DETAILS and not failed and not self.settings.verbose:
+            return
+        took = event.data.get("took_s")
+        suffix = f"  ({format_duration(took)})" if isinstance(took, int | float) else ""
+        mark = "✗" if failed else MARKS.get(event.kind, "·")
+        self.say(f"{time.strftime('%H:%M:%S')} {mark} {event.message}{suffix}")
+        for line in event.data.get("output") or ():
+            self.say(f"           | {line}")
+
+    def end(self, deployment: Deployment, slots: Slots) -> None:
+        """The last lines: what became of it, why, what serves, what next."""
+        took = f" after {format_duration(deployment.total_s)}" if deployment.total_s is not None else ""
+        verb = ENDS.get(deployment.state, deployment.state.value)
+        self.say(f"{deployment.environment}: {deployment.version} {verb}{took}  [{deployment.id}]")
+        if deployment.reason:
+            self.say(f"why:     {deployment.reason}")
+        if deployment.state is not DeploymentState.SUCCEEDED:
+            serving = slots.serving
+            self.say(f"serving: {f'{serving.version} ({slots.live})' if serving else 'nothing'}")
+        if deployment.hint:
+            self.say(f"next:    {deployment.hint}")

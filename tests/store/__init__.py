@@ -1,0 +1,1 @@
+"""The state store against real SQLite files and real processes."""

@@ -1,0 +1,94 @@
+"""What several processes do to one store at the same moment. Runs in processes of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+from backstay.adapters.clock import SystemClock
+from backstay.adapters.store import open_store
+from backstay.domain.lease import Lease
+from backstay.errors import Locked
+from tests.store import samples
+from tests.store.samples import APP, ENV
+
+Racer = Callable[[Path, int], str]
+
+_PATIENCE_S = 60.0
+
+
+def race(racer: Racer, path: Path, count: int) -> list[str]:
+    """Let `count` processes run `racer` at the same moment; what each of them said, in their order."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(count)
+    answers = context.Queue()
+    runners = [
+        context.Process(target=_run, args=(racer, path, number, barrier, answers)) for number in range(count)
+    ]
+    for runner in runners:
+        runner.start()
+    try:
+        said = dict(answers.get(timeout=_PATIENCE_S) for _ in runners)
+        return [said[number] for number in range(count)]
+    finally:
+        for runner in runners:
+            runner.join(timeout=_PATIENCE_S)
+            if runner.is_alive():
+                runner.kill()
+                runner.join()
+
+
+def _run(
+    racer: Racer, path: Path, number: int, barrier: Barrier, answers: multiprocessing.Queue[tuple[int, str]]
+) -> None:
+    barrier.wait(timeout=_PATIENCE_S)
+    try:
+        answers.put((number, racer(path, number)))
+    except Exception as error:  # noqa: BLE001 - the test must see whatever went wrong in the other process
+        answers.put((number, f"{type(error).__name__}: {error}"))
+
+
+def begin(path: Path, number: int) -> str:
+    """Try to begin a deployment; `won TOKEN` or `locked`."""
+    with open_store(path, SystemClock()) as store:
+        try:
+            lease = samples.begun(store, f"d{number}")
+        except Locked:
+            return "locked"
+        return f"won {lease.token}"
+
+
+def take_over(path: Path, number: int) -> str:
+    """Try to take over the lease everybody sees."""
+    with open_store(path, SystemClock()) as store:
+        seen = Lease(
+            APP, ENV, 1, samples.owner(), "deploy v1", "d1", samples.StillClock().at.timestamp(), 0.0
+        )
+        try:
+            me = samples.owner("racer", os.getpid())
+            return f"won {store.take_lease(APP, ENV, me, 'recover', 'd1', replaces=seen).token}"
+        except Locked:
+            return "locked"
+
+
+def tell_often(path: Path, number: int) -> str:
+    """Append a hundred events under token 1."""
+    with open_store(path, SystemClock()) as store:
+        for count in range(100):
+            store.tell(1, "d1", "told", f"{number}:{count}")
+    return "done"
+
+
+def open_only(path: Path, number: int) -> str:
+    """Open the store with the migrations beside it, and read once."""
+    with open_store(path, SystemClock(), migrations=path.parent / "migrations") as store:
+        return f"{len(store.history(APP, ENV))} deployments"
+
+
+def begin_and_die(path: Path) -> None:
+    """Begin a deployment and die without closing anything, as under SIGKILL."""
+    samples.begun(open_store(path, SystemClock()))
+    os._exit(9)
