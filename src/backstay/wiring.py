@@ -16,6 +16,7 @@ from backstay.errors import UsageError
 if TYPE_CHECKING:
     from backstay.pipeline.run import World
     from backstay.ports.engine import Engine
+    from backstay.ports.prober import Prober
     from backstay.ports.router import Router
     from backstay.ports.secrets import SecretSource
     from backstay.ports.store import Reader, Store
@@ -85,7 +86,6 @@ def secrets(environment: Environment) -> SecretSource:
 
 def world(where: Place, environment: Environment, store: Store) -> World:
     """All ports of one environment, wired."""
-    from backstay.adapters.http import HttpProber
     from backstay.adapters.postgres import PostgresTools
     from backstay.pipeline.run import World
 
@@ -93,7 +93,7 @@ def world(where: Place, environment: Environment, store: Store) -> World:
         store=store,
         engine=engine(),
         router=router(where, environment.app, environment.name),
-        prober=HttpProber(),
+        prober=prober(),
         database=PostgresTools(),
         secrets=secrets(environment),
         clock=SystemClock(),
@@ -125,5 +125,13 @@ def digest_of(environment: Environment) -> Callable[[str, str], str]:
     return ask
 
 
+def prober() -> Prober:
+    """HTTP."""
+    from backstay.adapters.http import HttpProber
+
+    return HttpProber()
+
+
 def host() -> LinuxHost:
+    """This machine."""
     return LinuxHost()

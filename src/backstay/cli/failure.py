@@ -46,7 +46,10 @@ def as_document(error: BackstayError) -> dict[str, object]:
 def tell(error: BackstayError, settings: Settings) -> None:
     """Print an error for people, on standard error."""
     red = settings.color and sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    click.echo(click.style("error: ", fg="red", bold=True) + error.message if red else f"error: {error.message}", err=True)
+    click.echo(
+        click.style("error: ", fg="red", bold=True) + error.message if red else f"error: {error.message}",
+        err=True,
+    )
     if error.state:
         click.echo(f"state: {error.state}", err=True)
     if error.hint:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import click
 
@@ -17,15 +16,18 @@ from backstay.cli.options import Settings
 from backstay.cli.progress import Progress
 from backstay.domain.deployment import Deployment, Wish
 from backstay.domain.lease import Presence
+from backstay.domain.step import Event
 from backstay.errors import NeedsAttention
 from backstay.pipeline.document import deployment_document, event_document
-from backstay.ports.store import Store
+from backstay.ports.store import Reader, Store
 
 POLL_S = 0.04
 INTERNAL_STATUS = 1
 
 
-def follow(settings: Settings, store: Store, deployment: str, *, until_switched: bool = False, after: int = 0) -> int:
+def follow(
+    settings: Settings, store: Store, deployment: str, *, until_switched: bool = False, after: int = 0
+) -> int:
     """Print what happens until the end, or until traffic has moved; returns the exit status of the deployment."""
     progress = Progress(settings)
     with asking_to_abort(store, deployment, progress.say), progress:
@@ -39,7 +41,7 @@ def follow(settings: Settings, store: Store, deployment: str, *, until_switched:
     return finish(settings, store, deployment)
 
 
-def watch(store: Store, deployment: str, after: int = 0) -> Iterator[Any]:
+def watch(store: Reader, deployment: str, after: int = 0) -> Iterator[Event]:
     """Events as they come, until the deployment has ended and its lease is free.
 
     Raises NeedsAttention when its worker died before that; the next command that changes the environment recovers.

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+import click
+
 from backstay import wiring
 from backstay.domain.lease import Lease
 from backstay.errors import BackstayError
@@ -59,3 +61,14 @@ def start_worker(where: wiring.Place, store: Store, lease: Lease, deployment: st
     process.kill()
     store.release_lease(lease)
     raise BackstayError(f"the worker did not start (exit status {process.poll()})", hint=f"look at {log}")
+
+
+def wait_quietly(store: Store, deployment: str) -> None:
+    """Wait until a recovery has ended, saying only that it takes place and how it ended."""
+    from backstay.cli.follow import watch
+
+    click.echo(f"the worker of {deployment} died; recovering it first …", err=True)
+    for _ in watch(store, deployment):
+        pass
+    ended = store.deployment(deployment)
+    click.echo(f"recovered: {deployment} ended {ended.state if ended else 'unknown'}", err=True)

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 DETAILS = frozenset({"step_started", "check_done", "probe_failed", "image_pulled", "smoke_done"})
 """Kinds that are printed only with --verbose; a failing one is printed always."""
-MARKS = {"step_done": "✓", "step_failed": "✗", "step_undone": "↺", "traffic_switched": "⇄", "rollback_triggered": "!"}
+MARKS = {
+    "step_done": "✓",
+    "step_failed": "✗",
+    "step_undone": "↺",
+    "traffic_switched": "⇄",
+    "rollback_triggered": "!",
+}
 ENDS = {
     DeploymentState.SUCCEEDED: "is live",
     DeploymentState.ROLLED_BACK: "was reversed",

@@ -27,6 +27,7 @@ def fail(saga: Saga, error: BackstayError) -> None:
     flipped = _had_switched(run)
     failed_step = _failed_step(run)
     run.decided_at = run.world.clock.monotonic()
+    run.tell("reversal_started", error.message)
     undone = saga.reverse()
     stuck = next((e for e in undone if isinstance(e, NeedsAttention)), None)
     if stuck is not None:

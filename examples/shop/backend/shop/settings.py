@@ -34,7 +34,7 @@ ALLOWED_HOSTS = [host.strip() for host in os.environ.get("ALLOWED_HOSTS", "*").s
 
 DEBUG = False
 INSTALLED_APPS = ["catalog"]
-MIDDLEWARE = ["shop.hosts.allowed_hosts_only"]
+MIDDLEWARE = ["shop.middleware.front_door"]
 ROOT_URLCONF = "shop.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True

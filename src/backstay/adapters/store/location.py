@@ -104,7 +104,7 @@ def is_empty(path: Path) -> bool:
 
 
 def look_at(path: Path) -> os.stat_result | None:
-    """What the file system knows of `path`; None when nothing is there. StoreError when it cannot be a store."""
+    """What the file system knows of `path`, None when nothing is there. StoreError when it is not a file."""
     try:
         have = path.stat()
     except (FileNotFoundError, NotADirectoryError):

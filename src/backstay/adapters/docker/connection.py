@@ -1,0 +1,129 @@
+"""A connection to the engine on which no call outlives its deadline.
+
+The SDK bounds every single read, and for a pull not even that. Here the socket itself knows the deadline of the
+call it serves, so a daemon that hangs, trickles or stalls half-way through a stream is given up in time.
+
+Imported at first use only: the SDK takes a fifth of a second to load, which `backstay --help` need not pay.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from docker import APIClient
+from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnection, UnixHTTPConnectionPool
+
+BASE_URL: Final = "http+docker://"
+# Old enough for every engine we may meet; used only to ask an engine for its own version.
+OLDEST_API: Final = "1.41"
+
+
+class Deadline:
+    """A moment by which a call must have ended. `seconds` is the time it was given."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._at = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds until then; TimeoutError when it has passed."""
+        left = self._at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"no answer within {self.seconds:g} s")
+        return left
+
+
+class _Socket(socket.socket):
+    """A Unix socket whose every wait ends at the deadline, whatever time-out others set on it."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._deadline = deadline
+
+    def connect(self, address: Any, /) -> None:
+        self.settimeout(self._deadline.left())
+        super().connect(address)
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        self.settimeout(self._deadline.left())
+        return super().recv_into(*args, **kwargs)
+
+    def sendall(self, *args: Any, **kwargs: Any) -> None:
+        self.settimeout(self._deadline.left())
+        super().sendall(*args, **kwargs)
+
+    def end(self) -> None:
+        """Close the descriptor now, also under a stream that was not read to its end."""
+        if self.fileno() >= 0:
+            socket.close(self.detach())
+
+
+class _Connection(UnixHTTPConnection):
+    def __init__(self, path: str, sockets: list[_Socket], deadline: Deadline) -> None:
+        super().__init__("localhost", path)
+        self._sockets = sockets
+        self._deadline = deadline
+
+    def connect(self) -> None:
+        made = _Socket(self._deadline)
+        self._sockets.append(made)
+        made.connect(self.unix_socket)
+        self.sock = made
+
+
+class _Pool(UnixHTTPConnectionPool):
+    def __init__(self, url: str, path: str, sockets: list[_Socket], deadline: Deadline) -> None:
+        super().__init__(url, path)
+        self._sockets = sockets
+        self._deadline = deadline
+
+    def _new_conn(self) -> _Connection:
+        return _Connection(self.socket_path, self._sockets, self._deadline)
+
+
+class _Adapter(UnixHTTPAdapter):
+    """Hands out connections that share one deadline, and closes each of them in the end."""
+
+    def __init__(self, path: str, deadline: Deadline) -> None:
+        super().__init__(f"http+unix://{path}")
+        self._deadline = deadline
+        self._sockets: list[_Socket] = []
+
+    def get_connection(self, url: bytes | str, proxies: Any = None) -> _Pool:
+        return _Pool(str(url), self.socket_path, self._sockets, self._deadline)
+
+    def close(self) -> None:
+        super().close()
+        for made in self._sockets:
+            made.end()
+
+
+@contextmanager
+def connect(path: str, version: str | None, seconds: float) -> Iterator[APIClient]:
+    """A client of the engine at the socket `path` for one call that may take `seconds` in all.
+
+    `version` is the API version to speak; None asks the engine for its newest. Errors are those of the SDK,
+    requests, urllib3 and the socket: the caller translates them.
+    """
+    deadline = Deadline(seconds)
+    if version is None:
+        with _client(path, OLDEST_API, deadline) as asking:
+            version = str(asking.version(api_version=False)["ApiVersion"])
+    with _client(path, version, deadline) as client:
+        yield client
+
+
+@contextmanager
+def _client(path: str, version: str, deadline: Deadline) -> Iterator[APIClient]:
+    client = APIClient(f"unix://{path}", version=version)
+    # Neither a proxy nor a .netrc of the environment has a say in talking to a local socket.
+    client.trust_env = False
+    client.mount(BASE_URL, _Adapter(path, deadline))
+    try:
+        yield client
+    finally:
+        client.close()

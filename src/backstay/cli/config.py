@@ -1,0 +1,66 @@
+"""`backstay config`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from backstay.cli.options import Settings, with_common_options
+
+
+@click.group(name="config", invoke_without_command=False)
+def command() -> None:
+    """Check, show or describe backstay.yml."""
+
+
+@command.command(epilog="\b\nExample:\n  backstay config check\n")
+@with_common_options
+def check(settings: Settings) -> int:
+    """Check the whole file; every fault is told with its line. Exit status 2 when there is an error."""
+    from backstay.config import check as check_file
+
+    path = _path(settings)
+    problems = check_file(path, os.environ)
+    errors = [p for p in problems if p.severity == "error"]
+    if settings.json:
+        click.echo(json.dumps({"ok": not errors, "checks": [p.as_json() for p in problems]}))
+    else:
+        for problem in problems:
+            click.echo(str(problem), err=True)
+        click.echo(f"{path}: " + (f"{len(errors)} error(s)" if errors else "ok"), err=True)
+    return 2 if errors else 0
+
+
+@command.command(epilog="\b\nExamples:\n  backstay config show prod\n")
+@click.argument("environment", metavar="ENV")
+@with_common_options
+def show(settings: Settings, environment: str) -> int:
+    """Show the effective configuration of ENV and where each value comes from."""
+    from backstay.config import show as show_file
+
+    rows = show_file(_path(settings), environment, os.environ)
+    if settings.json:
+        click.echo(json.dumps([{"key": r.key, "value": r.value, "source": r.source} for r in rows]))
+        return 0
+    for row in rows:
+        click.echo(f"{row.key:<44} {row.value!s:<40} {row.source}")
+    return 0
+
+
+@command.command()
+@with_common_options
+def schema(settings: Settings) -> int:
+    """Print JSON Schema of backstay.yml, for editors."""
+    from backstay.config import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=None if settings.json else 2))
+    return 0
+
+
+def _path(settings: Settings) -> Path:
+    from backstay.config import find
+
+    return Path(settings.config) if settings.config else find(Path.cwd())

@@ -1,0 +1,105 @@
+"""`backstay deploy`."""
+
+from __future__ import annotations
+
+import json
+import secrets as random_source
+from datetime import UTC, datetime
+
+import click
+
+from backstay import wiring
+from backstay.cli.context import Project, project
+from backstay.cli.options import Settings, with_common_options
+from backstay.domain.environment import Application
+from backstay.domain.plan import Plan
+
+EPILOG = """\b
+Examples:
+  backstay deploy dev --version v2
+  backstay deploy prod --version v2 --component backend
+  backstay deploy prod --version v2 --dry-run
+  backstay deploy prod --version v2 --wait switched
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("environment", metavar="ENV")
+@click.option("--version", required=True, help="Image tag to deploy; pinned to digests.")
+@click.option(
+    "--component", "only", multiple=True, metavar="C", help="Deploy only this component; repeatable."
+)
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@click.option("--detach", is_flag=True, help="Return once a worker holds the lease.")
+@click.option(
+    "--wait",
+    type=click.Choice(["switched", "baked"]),
+    default="baked",
+    show_default=True,
+    help="Return once traffic moved, or after the bake.",
+)
+@click.option("--force", is_flag=True, help="Deploy a release that was reversed automatically before.")
+@with_common_options
+def command(
+    settings: Settings,
+    environment: str,
+    version: str,
+    only: tuple[str, ...],
+    dry_run: bool,
+    detach: bool,
+    wait: str,
+    force: bool,
+) -> int:
+    """Make VERSION live in ENV: checked, backed up, switched atomically, watched, reversed when it turns bad.
+
+    A detached worker does the work; this command follows it and may be killed without harm.
+    """
+    found = project(settings, environment)
+    application = found.application(environment)
+    if dry_run:
+        from backstay.cli.plan import show_plan
+
+        return show_plan(settings, application, make_plan(found, application, version, only, force))
+    from backstay.cli.follow import follow
+    from backstay.cli.launch import beginner, wait_quietly
+
+    store = wiring.open_store(found.where)
+    starting = beginner(found.where, store)
+    starting.recover(application.environment.app, environment, lambda dead: wait_quietly(store, dead))
+    plan = make_plan(found, application, version, only, force)
+    id_ = begin(found, application, plan)
+    if detach:
+        return say_detached(settings, id_, environment)
+    return follow(settings, store, id_, until_switched=wait == "switched")
+
+
+def make_plan(
+    found: Project, application: Application, version: str, only: tuple[str, ...], force: bool
+) -> Plan:
+    """The plan of a deploy; writes nothing and pulls nothing."""
+    from backstay.pipeline.resolve import plan_deploy
+
+    digest_of = wiring.digest_of(application.environment)
+    return plan_deploy(application, version, only, force, found.reader(), digest_of)
+
+
+def begin(found: Project, application: Application, plan: Plan) -> str:
+    """Record the deployment and start its worker; returns the deployment's id."""
+    from backstay.cli.launch import beginner
+    from backstay.pipeline.record import as_record
+
+    environment = application.environment
+    fingerprints = {name: value.fingerprint() for name, value in wiring.secrets(environment).read().items()}
+    record = as_record(plan, random_source.token_hex(16), str(found.path), fingerprints)
+    id_ = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{random_source.token_hex(2)}"
+    beginner(found.where, wiring.open_store(found.where)).start(id_, plan, environment, record)
+    return id_
+
+
+def say_detached(settings: Settings, id_: str, environment: str) -> int:
+    """The last word of `--detach`."""
+    if settings.json:
+        click.echo(json.dumps({"deployment": id_, "environment": environment, "state": "running"}))
+    else:
+        click.echo(f"{id_} is under way; backstay attach {environment} follows it", err=True)
+    return 0

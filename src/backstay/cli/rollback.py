@@ -1,0 +1,115 @@
+"""`backstay rollback`."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from backstay import wiring
+from backstay.cli.context import Project, project
+from backstay.cli.options import Settings, with_common_options
+from backstay.domain.deployment import Deployment, DeploymentState, Wish
+from backstay.domain.lease import Presence
+from backstay.errors import Locked
+from backstay.ports.store import Store
+
+EPILOG = """\b
+Examples:
+  backstay rollback prod                 everything, to the release before
+  backstay rollback prod backend         only the backend
+  backstay rollback prod --to v1         to a release that served here before
+  backstay rollback prod --dry-run
+"""
+ACKNOWLEDGE_S = 0.5
+"""A worker that bakes looks for wishes every 0.1 s; one that has not answered after this is taken over."""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("environment", metavar="ENV")
+@click.argument("component", default="all", metavar="[COMPONENT|all]")
+@click.option(
+    "--to", metavar="VERSION", help="A version that served here before (default: the previous one)."
+)
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@with_common_options
+def command(settings: Settings, environment: str, component: str, to: str | None, dry_run: bool) -> int:
+    """Go back to the release that served before; while a deployment bakes, reverse it at once.
+
+    A warm slot takes one router command. The result is verified by smoke tests through the public route.
+    """
+    found = project(settings, environment)
+    if dry_run:
+        return _show(settings, found, environment, component, to)
+    store = wiring.open_store(found.where)
+    active = _active(store, found.app, environment)
+    if active is not None and component == "all" and to is None:
+        return _reverse(settings, found, store, active)
+    return _begin(settings, found, store, environment, component, to)
+
+
+def _begin(
+    settings: Settings, found: Project, store: Store, environment: str, component: str, to: str | None
+) -> int:
+    from backstay.cli.deploy import begin
+    from backstay.cli.follow import follow
+    from backstay.cli.launch import beginner, wait_quietly
+    from backstay.pipeline.resolve import plan_rollback
+
+    starting = beginner(found.where, store)
+    starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
+    plan = plan_rollback(found.app, environment, component, to, store)
+    return follow(settings, store, begin(found, found.application(environment), plan))
+
+
+def _show(settings: Settings, found: Project, environment: str, component: str, to: str | None) -> int:
+    from backstay.cli.plan import show_plan
+    from backstay.pipeline.resolve import plan_rollback
+
+    plan = plan_rollback(found.app, environment, component, to, found.reader())
+    return show_plan(settings, found.application(environment), plan)
+
+
+def _active(store: Store, app: str, environment: str) -> Deployment | None:
+    """The deployment a living worker works on, or None."""
+    held = store.lease(app, environment)
+    if held is None or held.deployment is None or wiring.host().presence(held.owner) is Presence.GONE:
+        return None
+    return store.deployment(held.deployment)
+
+
+def _reverse(settings: Settings, found: Project, store: Store, active: Deployment) -> int:
+    """Ask the baking worker to flip back; take over when it does not answer. Locked before the switch."""
+    from backstay.cli.follow import follow
+
+    seen = max((e.seq for e in store.events(active.id)), default=0)
+    if not any(e.kind == "traffic_switched" for e in store.events(active.id)):
+        raise Locked(
+            f"deployment {active.id} of {active.version} has not switched traffic yet",
+            hint=f"backstay abort {active.environment} stops it; the old release serves",
+            state="nothing was changed",
+        )
+    store.ask(active.id, Wish.ROLLBACK)
+    if not _acknowledged(store, active.id):
+        from backstay.cli.launch import beginner
+
+        held = store.lease(found.app, active.environment)
+        if held is not None and held.deployment == active.id:
+            wiring.host().end(held.owner)
+            beginner(found.where, store).recover(found.app, active.environment, lambda dead: None)
+    follow(settings, store, active.id, after=seen)
+    ended = store.deployment(active.id)
+    reversed_ = ended is not None and ended.state in (DeploymentState.ROLLED_BACK, DeploymentState.FAILED)
+    return 0 if reversed_ else 21
+
+
+def _acknowledged(store: Store, deployment: str) -> bool:
+    deadline = time.monotonic() + ACKNOWLEDGE_S
+    while time.monotonic() < deadline:
+        now = store.deployment(deployment)
+        if now is None or now.state.is_final:
+            return True
+        if any(e.kind == "reversal_started" for e in store.events(deployment)):
+            return True
+        time.sleep(0.02)
+    return False

@@ -1,0 +1,193 @@
+"""What an environment does now: asked from engine and router, compared with what the store says (law 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from backstay.domain.deployment import Deployment
+from backstay.domain.lease import Lease, Presence
+from backstay.domain.release import Component, Release
+from backstay.domain.slot import Placement, Slot, SlotMapping
+from backstay.errors import EngineError
+from backstay.pipeline.times import parse_rfc3339, rfc3339
+from backstay.ports.clock import Clock
+from backstay.ports.engine import Container, Engine
+from backstay.ports.host import Host
+from backstay.ports.prober import Prober
+from backstay.ports.router import Router, RouterState
+from backstay.ports.store import Reader
+
+PROBE_DEADLINE_S = 2.0
+
+
+class Ports(Protocol):
+    """What a look needs; nothing of it writes."""
+
+    store: Reader
+    engine: Engine
+    router: Router
+    prober: Prober
+    host: Host
+    clock: Clock
+
+
+def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
+    """The status document of the contract. An engine or router that does not answer becomes drift, not an error."""
+    slots = ports.store.slots(app, environment)
+    router = ports.router.state()
+    drift: list[dict[str, Any]] = []
+    containers = _containers(ports, [m for m in slots.mappings.values()], drift)
+    healthy = _health(ports, slots.mappings)
+    live, standby = slots.serving, slots.standby
+    document = {
+        "app": app,
+        "environment": environment,
+        "live": _mapping(ports, slots.live, live, containers, healthy),
+        "standby": _mapping(ports, slots.live.other if slots.live else None, standby, containers, healthy),
+        "weights": {slot.value: router.weights.get(slot, 0) for slot in Slot},
+        "deployment": _deployment(ports, app, environment),
+        "lock": _lock(ports.store.lease(app, environment)),
+        "last_backup": _last_backup(ports, app, environment),
+        "drift": drift,
+    }
+    _compare(document, slots.live, router, containers, live, drift)
+    return document
+
+
+def _containers(
+    ports: Ports, mappings: list[SlotMapping], drift: list[dict[str, Any]]
+) -> dict[str, Container | None]:
+    ids = {p.container for m in mappings for p in m.placements.values()}
+    try:
+        return {id_: ports.engine.inspect(id_) for id_ in ids}
+    except EngineError as error:
+        drift.append({"what": "engine", "expected": "answers", "found": error.message})
+        return {}
+
+
+def _health(ports: Ports, mappings: Mapping[Slot, SlotMapping]) -> dict[str, bool]:
+    """Whether each container answers its health path on its private port, all asked at once."""
+    asked: dict[str, tuple[Placement, Component]] = {}
+    for mapping in mappings.values():
+        release = ports.store.release(mapping.release)
+        for name, placement in mapping.placements.items():
+            if release is not None:
+                asked[placement.container] = (placement, release.components[name])
+    if not asked:
+        return {}
+
+    def ask(job: tuple[Placement, Component]) -> bool:
+        placement, component = job
+        return ports.prober.ask(
+            placement.host,
+            placement.port,
+            component.health.path,
+            headers=component.health.headers,
+            deadline_s=PROBE_DEADLINE_S,
+        ).is_healthy
+
+    with ThreadPoolExecutor(max_workers=len(asked)) as pool:
+        return dict(zip(asked, pool.map(ask, asked.values()), strict=True))
+
+
+def _mapping(
+    ports: Ports,
+    slot: Slot | None,
+    mapping: SlotMapping | None,
+    containers: Mapping[str, Container | None],
+    healthy: Mapping[str, bool],
+) -> dict[str, Any] | None:
+    if slot is None or mapping is None:
+        return None
+    release: Release | None = ports.store.release(mapping.release)
+    components = {}
+    for name, placement in mapping.placements.items():
+        found = containers.get(placement.container)
+        components[name] = {
+            "image": release.components[name].reference if release else None,
+            "version": placement.version,
+            "container": placement.container[:12],
+            "name": placement.name,
+            "port": placement.port,
+            "healthy": healthy.get(placement.container, False),
+            "restarts": found.restarts if found else None,
+        }
+    return {
+        "release": mapping.version,
+        "release_id": mapping.release,
+        "slot": slot.value,
+        "since": mapping.since,
+        "components": components,
+    }
+
+
+def _deployment(ports: Ports, app: str, environment: str) -> dict[str, Any] | None:
+    """The deployment under way, and whether its worker lives; None when nothing is under way."""
+    history = ports.store.history(app, environment)
+    active: Deployment | None = next((d for d in reversed(history) if not d.state.is_final), None)
+    if active is None:
+        return None
+    steps = ports.store.steps(active.id)
+    held = ports.store.lease(app, environment)
+    worker = None
+    if held is not None and held.deployment == active.id:
+        alive = ports.host.presence(held.owner) is not Presence.GONE
+        worker = {"pid": held.owner.pid, "host": held.owner.host, "alive": alive}
+    return {
+        "id": active.id,
+        "state": active.state.value,
+        "release": active.version,
+        "step": steps[-1].name if steps else None,
+        "worker": worker,
+    }
+
+
+def _lock(held: Lease | None) -> dict[str, Any] | None:
+    if held is None:
+        return None
+    return {
+        "token": held.token,
+        "owner": f"{held.owner.name}@{held.owner.host} (pid {held.owner.pid})",
+        "purpose": held.purpose,
+        "acquired_at": rfc3339(datetime.fromtimestamp(held.acquired_at, UTC)),
+        "expires_at": rfc3339(datetime.fromtimestamp(held.expires_at, UTC)),
+    }
+
+
+def _last_backup(ports: Ports, app: str, environment: str) -> dict[str, Any] | None:
+    backups = ports.store.backups(app, environment)
+    if not backups:
+        return None
+    age = ports.clock.now() - parse_rfc3339(backups[0].created_at)
+    return {"id": backups[0].id, "state": backups[0].state.value, "age_s": round(age.total_seconds(), 3)}
+
+
+def _compare(
+    document: Mapping[str, Any],
+    live: Slot | None,
+    router: RouterState,
+    containers: Mapping[str, Container | None],
+    mapping: SlotMapping | None,
+    drift: list[dict[str, Any]],
+) -> None:
+    """Add what differs between the store and the world."""
+    if live is None or mapping is None:
+        return
+    if not router.running:
+        drift.append({"what": "router", "expected": "running", "found": "not running"})
+    elif router.weights.get(live, 0) != 100:
+        drift.append({"what": "weights", "expected": f"{live} 100", "found": document["weights"]})
+    elif missing := sorted(set(mapping.placements) - router.up.get(live, frozenset())):
+        drift.append({"what": "router servers", "expected": "all up", "found": f"down: {', '.join(missing)}"})
+    for name, placement in mapping.placements.items():
+        if placement.container not in containers:
+            continue
+        found = containers[placement.container]
+        if found is None or not found.running:
+            state = "gone" if found is None else f"exited with {found.exit_code}"
+            drift.append({"what": f"container {placement.name}", "expected": "running", "found": state})
+        elif found.port is not None and found.port != placement.port:
+            drift.append({"what": f"port of {name}", "expected": placement.port, "found": found.port})
