@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from backstay.domain.step import StepRecord, StepState, Truth
-from backstay.errors import BackstayError, LeaseLost
+from backstay.errors import BackstayError, LeaseLost, NeedsAttention
 from backstay.pipeline.run import Run
 
 Result = Mapping[str, Any]
@@ -68,7 +68,8 @@ class Saga:
     def reverse(self) -> list[BackstayError]:
         """Undo every step that may have an effect, newest first; returns what could not be undone.
 
-        One undo that fails does not keep the others from running.
+        One undo that fails does not keep the others from running; only NeedsAttention (the slot to go back to is
+        dead) ends it, because what would be undone next is what serves.
         """
         run, store = self.run, self.run.world.store
         failed: list[BackstayError] = []
@@ -83,6 +84,8 @@ class Saga:
                 step.undo(run, record)
             except LeaseLost:
                 raise
+            except NeedsAttention as stuck:
+                return [*failed, stuck]
             except BackstayError as error:
                 failed.append(error)
                 run.tell("undo_failed", f"{step.name}: {error.message}", step=step.name)

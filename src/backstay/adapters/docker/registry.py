@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,7 +34,7 @@ _CAUSES: Final = (
     _Cause(("toomanyrequests", "too many requests", "rate limit"), "answers too many requests", "wait, or sign in"),
     _Cause(
         ("unauthorized", "authentication required", "no basic auth credentials", "access denied", "denied:",
-         "401", "403 forbidden", "incorrect username or password"),
+         "403 forbidden", "incorrect username or password"),
         "refused the login", _SIGN_IN,
     ),
     _Cause(
@@ -53,7 +54,8 @@ _CAUSES: Final = (
            "give the engine the registry's CA certificate, or list it under insecure-registries"),
     _Cause(
         ("connection refused", "i/o timeout", "timeout", "deadline exceeded", "no route to host",
-         "network is unreachable", "connection reset", "eof", "request canceled", "502", "503", "504"),
+         "network is unreachable", "connection reset", ": eof", "unexpected eof", "request canceled", "bad gateway",
+         "service unavailable"),
         "cannot be reached", _REACH,
     ),
 )  # fmt: skip
@@ -89,7 +91,7 @@ def trouble(
 ) -> EngineError:
     """The error for what engine or registry `said` while `doing`; its text holds no credentials."""
     said = redact(" ".join(said.split()), [login.password] if login else [])
-    registry, text = registry_of(reference), said.lower()
+    registry, text = registry_of(reference), _words(said, reference)
     if any(words in text for words in _OWN):
         return EngineError(
             f"cannot {doing} {reference}: the Docker engine says: {said}",
@@ -102,6 +104,12 @@ def trouble(
         return RegistryError(f"cannot {doing} {reference}: registry {registry} or the engine says: {said}")
     says = "wants a login, and none is set" if cause.hint is _SIGN_IN and login is None else cause.says
     return RegistryError(f"cannot {doing} {reference}: registry {registry} {says}: {said}", hint=cause.hint)
+
+
+def _words(said: str, reference: str) -> str:
+    """`said` without the image's own name and digests, which may hold any of the words looked for."""
+    repository = re.sub(r"(@|:[^:/]*$).*", "", reference)
+    return re.sub(r"sha256:[0-9a-f]+", "", said.replace(repository, "")).lower()
 
 
 def unreachable(doing: str, reference: str, seconds: float) -> RegistryError:

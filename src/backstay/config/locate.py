@@ -1,0 +1,42 @@
+"""Where backstay.yml and the state folder are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from backstay.errors import ConfigError
+
+FILE_NAME: Final = "backstay.yml"
+
+
+def find(start: Path) -> Path:
+    """The nearest backstay.yml in `start` or a folder above it, absolute. Raises ConfigError when there is none."""
+    start = start.absolute()
+    for folder in (start, *start.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+    other = start / "backstay.yaml"
+    hint = f"rename {other} to {FILE_NAME}" if other.is_file() else "backstay init, or --config FILE"
+    raise ConfigError(f"no {FILE_NAME} in {start} or any folder above it", hint=hint)
+
+
+def state_home(environ: Mapping[str, str]) -> Path:
+    """The state folder, absolute: `$BACKSTAY_HOME`, else /var/lib/backstay for root, else in the user's home."""
+    chosen = environ.get("BACKSTAY_HOME")
+    if chosen:
+        return Path(chosen).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/backstay")
+    home = environ.get("HOME")
+    return (Path(home) if home else Path.home()) / ".local" / "state" / "backstay"
+
+
+def shown_name(path: Path) -> str:
+    """The name of a file for messages: relative when it lies in the working folder."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

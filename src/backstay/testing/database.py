@@ -1,0 +1,23 @@
+"""A database whose dumps are a few bytes, or fail on command."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from backstay.domain.secret import Secret
+from backstay.errors import DatabaseError
+from backstay.ports.database import Dump
+
+
+class FakeDatabase:
+    def __init__(self) -> None:
+        self.fault: str | None = None
+        self.dumps: list[Path] = []
+
+    def dump(self, url: Secret, into: Path, stopped: Callable[[], bool]) -> Dump:
+        if self.fault is not None:
+            raise DatabaseError(self.fault)
+        self.dumps.append(into)
+        return Dump(into, 4, hashlib.sha256(b"dump").hexdigest())

@@ -1,0 +1,100 @@
+"""A container engine in memory, with a registry behind it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+from backstay.errors import EngineError, RegistryError
+from backstay.ports.engine import Container, ContainerSpec, EngineInfo, Login, Network
+
+
+class FakeEngine:
+    """`exit_codes` maps a part of a container name to the code its one-off run ends with (0 otherwise);
+    `missing` holds `image:version` the registry does not have; `down` makes every call fail."""
+
+    def __init__(self) -> None:
+        self.containers: dict[str, Container] = {}
+        self.specs: dict[str, ContainerSpec] = {}
+        self.exit_codes: dict[str, int] = {}
+        self.missing: set[str] = set()
+        self.down = False
+        self.removed: list[str] = []
+        self.next_port = 20000
+
+    def info(self) -> EngineInfo:
+        self._answer()
+        return EngineInfo("20.10", "1.41", "linux/amd64")
+
+    def digest(self, image: str, version: str, login: Login | None) -> str:
+        self._answer()
+        if f"{image}:{version}" in self.missing:
+            raise RegistryError(f"the registry has no {image}:{version}")
+        return "sha256:" + hashlib.sha256(f"{image}:{version}".encode()).hexdigest()
+
+    def pull(self, image: str, version: str, digest: str, login: Login | None) -> str:
+        self._answer()
+        return f"backstay/{image.rpartition('/')[2]}:{digest[7:31]}"
+
+    def network(self, name: str, create: bool, labels: Mapping[str, str]) -> Network:
+        self._answer()
+        return Network(name, "172.30.0.1")
+
+    def run(self, spec: ContainerSpec) -> Container:
+        self._answer()
+        for existing in self.containers.values():
+            if existing.name == spec.name:
+                return existing
+        self.next_port += 1
+        id_ = hashlib.sha256(spec.name.encode()).hexdigest()
+        code = next((c for part, c in self.exit_codes.items() if part in spec.name), 0)
+        container = Container(
+            id=id_,
+            name=spec.name,
+            labels=dict(spec.labels),
+            image=spec.image,
+            running=spec.restarts,
+            restarting=False,
+            exit_code=None if spec.restarts else code,
+            restarts=0,
+            port=self.next_port if spec.published else None,
+        )
+        self.containers[id_], self.specs[id_] = container, spec
+        return container
+
+    def inspect(self, container: str) -> Container | None:
+        self._answer()
+        return next((c for c in self.containers.values() if container in (c.id, c.name)), None)
+
+    def find(self, labels: Mapping[str, str]) -> list[Container]:
+        self._answer()
+        return [c for c in self.containers.values() if labels.items() <= c.labels.items()]
+
+    def wait(self, container: str, deadline_s: float) -> int | None:
+        found = self.inspect(container)
+        return found.exit_code if found else None
+
+    def stop(self, container: str, grace_s: float) -> None:
+        self.change(container, running=False, exit_code=0)
+
+    def remove(self, container: str) -> None:
+        self._answer()
+        if self.containers.pop(container, None) is not None:
+            self.removed.append(container)
+
+    def logs(self, container: str, lines: int) -> list[str]:
+        return ["last words"]
+
+    def remove_network(self, name: str, labels: Mapping[str, str]) -> None:
+        self._answer()
+
+    def change(self, container: str, **fields: object) -> None:
+        """Make a container look different from now on."""
+        self._answer()
+        if container in self.containers:
+            self.containers[container] = replace(self.containers[container], **fields)  # type: ignore[arg-type]
+
+    def _answer(self) -> None:
+        if self.down:
+            raise EngineError("the engine does not answer")

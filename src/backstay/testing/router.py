@@ -1,0 +1,61 @@
+"""A router in memory that fences like the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from backstay.domain.environment import Bind
+from backstay.domain.slot import Slot
+from backstay.domain.verdict import Traffic
+from backstay.errors import RouterError
+from backstay.ports.router import RouterState, SlotRoutes
+
+
+class FakeRouter:
+    """`traffic_of` is what `traffic` answers per slot; `sick` holds slots that never come up."""
+
+    def __init__(self) -> None:
+        self.running = False
+        self.token: int | None = None
+        self.live: Slot | None = None
+        self.loaded: dict[Slot, SlotRoutes] = {}
+        self.sick: set[Slot] = set()
+        self.traffic_of: dict[Slot, Traffic] = {}
+        self.flips: list[Slot] = []
+        self.drained: list[Slot] = []
+
+    def ensure(self, binds: tuple[Bind, ...], nonce: str, token: int) -> None:
+        self.running, self.token = True, token
+
+    def load(self, slots: Mapping[Slot, SlotRoutes]) -> None:
+        self.loaded = dict(slots)
+
+    def wait_up(self, slot: Slot, deadline_s: float) -> None:
+        if slot in self.sick or slot not in self.loaded:
+            raise RouterError(f"{slot} did not come up within {deadline_s:g} s")
+
+    def switch(self, to: Slot, token: int) -> float:
+        if token != self.token:
+            raise RouterError(f"token {token} is stale, the router obeys {self.token}")
+        self.live = to
+        self.flips.append(to)
+        return 0.002
+
+    def drain(self, slot: Slot, deadline_s: float) -> int:
+        self.drained.append(slot)
+        return 0
+
+    def state(self) -> RouterState:
+        return RouterState(
+            running=self.running,
+            token=self.token,
+            weights={slot: 100 if slot is self.live else 0 for slot in Slot},
+            up={slot: frozenset(routes.upstreams or ()) for slot, routes in self.loaded.items()},
+            in_flight=dict.fromkeys(Slot, 0),
+        )
+
+    def traffic(self, slot: Slot, window_s: float, slow_s: float) -> Traffic:
+        return self.traffic_of.get(slot, Traffic())
+
+    def stop(self) -> None:
+        self.running = False

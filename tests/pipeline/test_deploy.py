@@ -1,0 +1,195 @@
+"""Stories of a deploy over doubles: what happens when each step goes wrong."""
+
+from __future__ import annotations
+
+from backstay.domain.deployment import DeploymentState, Wish
+from backstay.domain.slot import Slot
+from backstay.domain.smoke import Answer
+from backstay.domain.verdict import Traffic
+from tests.pipeline.conftest import Town
+
+BOTH_V1 = {"backend": "v1", "frontend": "v1"}
+BOTH_V2 = {"backend": "v2", "frontend": "v2"}
+
+
+def test_the_first_deploy_makes_a_version_live(town: Town) -> None:
+    ended = town.deploy("v1")
+    assert (ended.state, ended.exit_status) == (DeploymentState.SUCCEEDED, 0)
+    assert town.serving == BOTH_V1
+    assert [s.name for s in town.store.steps(ended.id)] == [
+        "check", "router", "pull", "backup", "migrate", "start", "health", "smoke",
+        "stage", "switch", "public-smoke", "bake", "retire",
+    ]  # fmt: skip
+
+
+def test_the_old_version_stays_warm_and_the_one_before_it_goes(town: Town) -> None:
+    for version in ("v1", "v2", "v3"):
+        assert town.deploy(version).exit_status == 0
+    slots = town.store.slots("shop", "dev")
+    assert slots.serving and slots.standby
+    assert (slots.serving.version, slots.standby.version) == ("v3", "v2")
+    assert {c.labels["backstay.component"] for c in town.engine.containers.values()} == {
+        "backend",
+        "frontend",
+    }
+    assert len(town.engine.containers) == 4
+
+
+def test_all_missing_secrets_are_named_at_once_and_nothing_starts(town: Town) -> None:
+    town.secrets.values.clear()
+    ended = town.deploy("v1")
+    assert (ended.state, ended.exit_status, ended.failed_step) == (DeploymentState.FAILED, 10, "check")
+    assert ended.reason and "DATABASE_URL" in ended.reason and "KEY" in ended.reason
+    assert not town.engine.containers and not town.router.running
+
+
+def test_a_failed_backup_stops_before_the_migration(town: Town) -> None:
+    town.deploy("v1")
+    town.database.fault = "pg_dump failed: password hunter2secret is wrong"
+    ended = town.deploy("v2")
+    assert (ended.exit_status, ended.failed_step) == (30, "backup")
+    assert "migrate" not in [s.name for s in town.store.steps(ended.id)]
+    assert town.serving == BOTH_V1
+
+
+def test_a_failed_migration_keeps_the_old_version_and_says_that_the_schema_may_be_ahead(town: Town) -> None:
+    town.deploy("v1")
+    town.engine.exit_codes["migrate"] = 3
+    ended = town.deploy("v2")
+    assert (ended.exit_status, ended.failed_step) == (20, "migrate")
+    assert "schema_ahead" in town.kinds(ended.id)
+    assert town.serving == BOTH_V1
+    assert len(town.engine.containers) == 2
+
+
+def test_a_version_that_never_becomes_healthy_gets_no_traffic_and_leaves_nothing(town: Town) -> None:
+    town.deploy("v1")
+    town.deploy("v2")
+    before = dict(town.engine.containers)
+    town.prober.answer = lambda port, path: Answer(503 if port > 20006 and path == "/api/health/" else 200)
+    ended = town.deploy("v3")
+    assert (ended.state, ended.exit_status, ended.failed_step) == (DeploymentState.FAILED, 20, "health")
+    assert town.router.flips == [Slot.BLUE, Slot.GREEN]
+    assert town.engine.containers == before
+    assert town.serving == BOTH_V2
+
+
+def test_a_container_that_exits_is_given_up_at_once(town: Town) -> None:
+    def die(port: int, path: str) -> Answer:
+        for container in list(town.engine.containers.values()):
+            if container.port == port:
+                town.engine.change(container.id, running=False, exit_code=3)
+        return Answer(error="nothing listens")
+
+    town.prober.answer = die
+    ended = town.deploy("v1")
+    assert ended.failed_step == "health"
+    assert ended.reason and "exited with 3" in ended.reason and "last words" in ended.reason
+    assert town.clock.elapsed_s < 5
+
+
+def test_a_failed_private_smoke_never_switches(town: Town) -> None:
+    town.deploy("v1")
+    asked: dict[int, int] = {}
+
+    def answer(port: int, path: str) -> Answer:
+        asked[port] = asked.get(port, 0) + 1
+        return Answer(500 if port == 20005 and asked[port] > 1 else 200)
+
+    town.prober.answer = answer
+    ended = town.deploy("v2")
+    assert (ended.exit_status, ended.failed_step) == (20, "smoke")
+    assert town.router.flips == [Slot.BLUE]
+    assert town.serving == BOTH_V1
+
+
+def test_a_slot_the_router_finds_down_gets_no_traffic(town: Town) -> None:
+    town.deploy("v1")
+    town.router.sick.add(Slot.GREEN)
+    ended = town.deploy("v2")
+    assert (ended.exit_status, ended.failed_step) == (20, "stage")
+    assert town.router.loaded.keys() == {Slot.BLUE}
+    assert town.serving == BOTH_V1
+
+
+def test_public_answers_from_the_wrong_slot_flip_back(town: Town) -> None:
+    town.deploy("v1")
+    town.prober.slot = lambda: "blue"
+    ended = town.deploy("v2")
+    assert (ended.state, ended.failed_step) == (DeploymentState.ROLLED_BACK, "public-smoke")
+    assert ended.reason and "is the listener our router?" in ended.reason
+    assert town.router.live is Slot.BLUE
+
+
+def test_errors_under_traffic_reverse_the_release_and_quarantine_it(town: Town) -> None:
+    town.deploy("v1")
+    town.router.traffic_of[Slot.GREEN] = Traffic(requests=100, errors=20)
+    ended = town.deploy("v2")
+    assert (ended.state, ended.exit_status, ended.automatic) == (DeploymentState.ROLLED_BACK, 20, True)
+    assert ended.rollback_s is not None and ended.switch_s is not None
+    assert town.router.flips == [Slot.BLUE, Slot.GREEN, Slot.BLUE]
+    assert town.router.drained == [Slot.GREEN]
+    assert town.serving == BOTH_V1
+    assert len(town.engine.containers) == 2
+
+
+def test_nobody_flips_back_to_a_slot_that_is_dead(town: Town) -> None:
+    town.deploy("v1")
+    town.router.traffic_of[Slot.GREEN] = Traffic(requests=100, errors=20)
+    old_ports = {c.port for c in town.engine.containers.values()}
+    town.prober.answer = lambda port, path: Answer(500 if port in old_ports else 200)
+    ended = town.deploy("v2")
+    assert (ended.state, ended.exit_status) == (DeploymentState.NEEDS_ATTENTION, 21)
+    assert town.router.live is Slot.GREEN
+    assert town.serving == BOTH_V2
+
+
+def test_a_wish_to_roll_back_during_the_bake_is_heeded_within_200_ms(town: Town) -> None:
+    town.deploy("v1")
+    asked_at: list[float] = []
+
+    def ask(elapsed_s: float) -> None:
+        if town.router.flips[-1] is Slot.GREEN and not asked_at:
+            asked_at.append(elapsed_s)
+            town.store.ask("d2", Wish.ROLLBACK)
+
+    town.clock.on_tick = ask
+    ended = town.deploy("v2")
+    assert (ended.state, ended.exit_status, ended.automatic) == (DeploymentState.ROLLED_BACK, 20, False)
+    assert town.clock.elapsed_s - asked_at[0] <= 0.2
+    assert town.serving == BOTH_V1
+
+
+def test_an_abort_before_the_switch_undoes_what_was_started(town: Town) -> None:
+    town.deploy("v1")
+    town.prober.answer = lambda port, path: Answer(503 if port > 20003 else 200)
+    town.clock.on_tick = lambda elapsed_s: (
+        None if elapsed_s < 12 else _ignore(town.store.ask("d2", Wish.ABORT))
+    )
+    ended = town.deploy("v2")
+    assert (ended.state, ended.exit_status) == (DeploymentState.ABORTED, 130)
+    assert len(town.engine.containers) == 2
+    assert town.serving == BOTH_V1
+
+
+def test_deploying_one_component_shares_the_other_container(town: Town) -> None:
+    town.deploy("v1")
+    assert town.deploy("v2", "backend").exit_status == 0
+    slots = town.store.slots("shop", "dev")
+    assert town.serving == {"backend": "v2", "frontend": "v1"}
+    assert slots.serving and slots.standby
+    assert slots.serving.placements["frontend"] == slots.standby.placements["frontend"]
+
+
+def test_no_secret_value_reaches_the_store(town: Town) -> None:
+    town.deploy("v1")
+    town.engine.exit_codes["migrate"] = 1
+    town.engine.logs = lambda container, lines: ["cannot connect to postgresql://u:hunter2secret@db/shop"]  # type: ignore[method-assign]
+    town.deploy("v2")
+    raw = b"".join(path.read_bytes() for path in town.folder.iterdir() if path.is_file())
+    assert b"[redacted]" in raw
+    assert b"hunter2secret" not in raw
+
+
+def _ignore(value: object) -> None:
+    return None
