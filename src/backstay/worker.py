@@ -28,6 +28,7 @@ CRASH_STATUS = 1
 
 def main(argv: list[str]) -> int:
     home, store_path, deployment_id = argv
+    os.chdir("/")
     where = wiring.Place(Path(home), Path(store_path))
     store = wiring.open_store(where)
     deployment = store.deployment(deployment_id)

@@ -132,7 +132,7 @@ def _start(name: str, layout: Layout, state: State) -> Mark:
     if name == "containerd":
         return engine.start_containerd(layout, state)
     if name == "registry":
-        return registry.start(layout, state.registry)
+        return registry.start(layout, state.registry, state.marker)
     return postgres.start(layout, state)
 
 
@@ -151,7 +151,8 @@ def _remove(layout: Layout, state: State, say: Say) -> None:
     left = _leftovers(layout, state)
     if left:
         raise WorldError("the world cannot be removed completely: " + "; ".join(left))
-    shutil.rmtree(layout.folder)
+    with _step("files removed", say):
+        shutil.rmtree(layout.folder)
     say(f"nothing of the world is left, after {time.monotonic() - begun:.1f} s")
 
 
@@ -168,11 +169,8 @@ def _end_processes(layout: Layout, state: State, say: Say) -> None:
             if name in marks:
                 processes.end({marks[name]}, grace=20)
         if "postgres" in marks:
-            family = (
-                processes.family([marks["postgres"].pid]) if processes.alive(marks["postgres"]) else set()
-            )
             processes.end({marks["postgres"]}, first=postgres.STOP, grace=20)
-            processes.end(family)
+        processes.end(postgres.remaining(layout), grace=5)
         processes.end(processes.marked(state.marker), grace=5)
 
 
@@ -181,6 +179,7 @@ def _leftovers(layout: Layout, state: State) -> list[str]:
     left += [f"link {name}" for name in network.leftovers(state.network)]
     if state.boot_id == processes.boot_id():
         left += [f"process {mark.pid}" for mark in processes.marked(state.marker)]
+        left += [f"process {mark.pid}" for mark in postgres.remaining(layout)]
         left += [f"process {mark.pid}" for mark in state.processes.values() if processes.alive(mark)]
     return left
 

@@ -72,6 +72,11 @@ def await_ready(layout: Layout, state: State, mark: Mark) -> None:
     processes.await_service("postgres", mark, lambda: answers(state.postgres), layout.log("postgres"))
 
 
+def remaining(layout: Layout) -> set[Mark]:
+    """Processes of the cluster, found by their working directory even when nobody recorded them."""
+    return processes.working_in(layout.postgres / "data")
+
+
 def answers(database: PostgresPlan) -> bool:
     """Whether the superuser can ask something, by the loopback address and by the bridge."""
     return all(

@@ -102,6 +102,18 @@ def marked(marker: str) -> set[Mark]:
     return family(found) if found else set()
 
 
+def working_in(folder: Path) -> set[Mark]:
+    """Every process whose working directory is this one, such as the sessions of a killed database server."""
+    found = []
+    for pid in _pids():
+        try:
+            if (PROC / str(pid) / "cwd").readlink() == folder:
+                found.append(mark_of(pid))
+        except OSError:  # it ended while we looked
+            continue
+    return {mark for mark in found if mark is not None}
+
+
 def end(marks: Collection[Mark], *, first: signal.Signals = signal.SIGTERM, grace: float = 10) -> None:
     """Ask, then force, then make sure; WorldError when one of them is still there."""
     for number, seconds in ((first, grace), (signal.SIGKILL, 10.0)):

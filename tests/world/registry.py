@@ -21,7 +21,7 @@ def plan(port: int) -> RegistryPlan:
     return RegistryPlan(f"127.0.0.1:{port}", USER, secrets.token_hex(16))
 
 
-def start(layout: Layout, registry: RegistryPlan) -> Mark:
+def start(layout: Layout, registry: RegistryPlan, marker: str) -> Mark:
     """Write its configuration, password file and the client's credentials, and start it."""
     folder = layout.registry
     folder.mkdir(exist_ok=True)
@@ -29,7 +29,8 @@ def start(layout: Layout, registry: RegistryPlan) -> Mark:
     _private(folder / "htpasswd", hashed.strip() + "\n")
     _private(folder / "config.yml", json.dumps(_settings(folder, registry), indent=2))
     write_client_config(layout, registry)
-    return processes.start([tool("docker-registry"), "serve", folder / "config.yml"], layout.log("registry"))
+    argv: list[str | Path] = [tool("docker-registry"), "serve", folder / "config.yml"]
+    return processes.start(argv, layout.log("registry"), env={processes.MARKER_VARIABLE: marker})
 
 
 def await_ready(layout: Layout, registry: RegistryPlan, mark: Mark) -> None:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 
 import click
 
 from backstay import wiring
+from backstay.adapters.detach import detach, exit_status
 from backstay.domain.lease import Lease
 from backstay.errors import BackstayError
 from backstay.pipeline.begin import Beginner
 from backstay.ports.store import Store
 
 ADOPT_DEADLINE_S = 20.0
-LEFT_BEHIND = ("RUNNER_TRACKING_ID", "INVOCATION_ID", "JOURNAL_STREAM")
-"""Variables by which a CI runner or a service manager finds processes to kill at the end of a job."""
 
 
 def beginner(where: wiring.Place, store: Store) -> Beginner:
@@ -36,31 +32,17 @@ def start_worker(where: wiring.Place, store: Store, lease: Lease, deployment: st
     logs = where.home / "logs"
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = logs / f"worker-{deployment}.log"
-    env = {k: v for k, v in os.environ.items() if k not in LEFT_BEHIND}
-    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "backstay.worker", str(where.home), str(where.store), deployment],
-            stdin=subprocess.DEVNULL,
-            stdout=fd,
-            stderr=fd,
-            env=env,
-            cwd="/",
-            start_new_session=True,
-        )
-    finally:
-        os.close(fd)
+    pid = detach("backstay.worker", [str(where.home), str(where.store), deployment], log)
     deadline = time.monotonic() + ADOPT_DEADLINE_S
     while time.monotonic() < deadline:
         held = store.lease(lease.app, lease.environment)
-        if held is None or held.token != lease.token or held.owner.pid == process.pid:
+        if held is None or held.token != lease.token or held.owner.pid == pid:
             return
-        if process.poll() is not None:
+        if exit_status(pid) is not None:
             break
         time.sleep(0.01)
-    process.kill()
     store.release_lease(lease)
-    raise BackstayError(f"the worker did not start (exit status {process.poll()})", hint=f"look at {log}")
+    raise BackstayError("the worker did not start", hint=f"look at {log}")
 
 
 def wait_quietly(store: Store, deployment: str) -> None:

@@ -13,7 +13,7 @@ FILE_NAME: Final = "backstay.yml"
 
 
 def find(start: Path) -> Path:
-    """The nearest backstay.yml in `start` or a folder above it, absolute. Raises ConfigError when there is none."""
+    """The nearest backstay.yml in `start` or a folder above it, absolute. ConfigError when none."""
     start = start.absolute()
     for folder in (start, *start.parents):
         if (folder / FILE_NAME).is_file():
@@ -24,7 +24,7 @@ def find(start: Path) -> Path:
 
 
 def state_home(environ: Mapping[str, str]) -> Path:
-    """The state folder, absolute: `$BACKSTAY_HOME`, else /var/lib/backstay for root, else in the user's home."""
+    """The state folder, absolute: `$BACKSTAY_HOME`, else /var/lib/backstay for root, else below home."""
     chosen = environ.get("BACKSTAY_HOME")
     if chosen:
         return Path(chosen).absolute()

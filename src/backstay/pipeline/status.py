@@ -39,7 +39,7 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
     slots = ports.store.slots(app, environment)
     router = ports.router.state()
     drift: list[dict[str, Any]] = []
-    containers = _containers(ports, [m for m in slots.mappings.values()], drift)
+    containers = _containers(ports, list(slots.mappings.values()), drift)
     healthy = _health(ports, slots.mappings)
     live, standby = slots.serving, slots.standby
     document = {

@@ -31,7 +31,7 @@ def _stamp_version(inner: ASGI3Application, version: str) -> ASGI3Application:
     async def application(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         async def stamped(event: ASGISendEvent) -> None:
             if event["type"] in ("http.response.start", "websocket.accept"):
-                event["headers"] = [*event.get("headers", ()), header]  # type: ignore[typeddict-unknown-key]
+                event["headers"] = [*event.get("headers", ()), header]
             await send(event)
 
         await inner(scope, receive, stamped)

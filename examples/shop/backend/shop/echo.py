@@ -1,4 +1,4 @@
-"""A websocket at /api/v1/echo/ that answers each message with `VERSION:message`, so a client sees who answers."""
+"""A websocket at /api/v1/echo/ that answers `VERSION:message`, so a client sees who answers."""
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 

@@ -34,7 +34,7 @@ def inject(inner: ASGI3Application, version: str) -> ASGI3Application:
 
 
 def start_clock(version: str) -> None:
-    """Let v5's process end itself after `EXIT_AFTER_S` seconds. Called in a serving process, after its fork."""
+    """Let v5's process end itself after `EXIT_AFTER_S` seconds. Called in each serving process."""
     if version != "v5":
         return
     timer = threading.Timer(EXIT_AFTER_S, _die)

@@ -30,7 +30,7 @@ def main() -> int:
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     os.environ.setdefault("SHOP_POOL_SIZE", POOL_SIZE)
     _preload()
-    # Bound but not listening: until a process is ready to answer, a client is refused instead of kept waiting.
+    # Bound but not listening: until a process is ready to answer, a client is refused, not kept waiting.
     listener = _bind(os.environ.get("SHOP_HOST", "0.0.0.0"), int(os.environ.get("PORT", "8000")))
     workers = {_fork(listener, unblocked) for _ in range(int(os.environ.get("SHOP_WORKERS", "2")))}
     listener.close()

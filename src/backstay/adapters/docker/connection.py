@@ -1,7 +1,7 @@
 """A connection to the engine on which no call outlives its deadline.
 
-The SDK bounds every single read, and for a pull not even that. Here the socket itself knows the deadline of the
-call it serves, so a daemon that hangs, trickles or stalls half-way through a stream is given up in time.
+The SDK bounds every single read, and for a pull not even that. Here the socket itself knows the deadline of
+the call it serves, so a daemon that hangs, trickles or stalls half-way through a stream is given up in time.
 
 Imported at first use only: the SDK takes a fifth of a second to load, which `backstay --help` need not pay.
 """
@@ -81,7 +81,7 @@ class _Pool(UnixHTTPConnectionPool):
         self._sockets = sockets
         self._deadline = deadline
 
-    def _new_conn(self) -> _Connection:
+    def _new_conn(self) -> Any:
         return _Connection(self.socket_path, self._sockets, self._deadline)
 
 

@@ -1,4 +1,4 @@
-"""Everything that can go wrong between us and the engine, as one EngineError that says what, why and what next."""
+"""What can go wrong between us and the engine, as one EngineError that says what, why and what next."""
 
 from __future__ import annotations
 

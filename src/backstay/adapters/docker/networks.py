@@ -16,7 +16,7 @@ _CONFLICT = 409
 
 
 def join(client: APIClient, name: str, create: bool, labels: Mapping[str, str]) -> Network:
-    """The network `name`, created when missing and `create`; EngineError when missing or without a gateway."""
+    """The network `name`, created when missing and `create`; EngineError when missing or gateless."""
     found = _look(client, name)
     if found is None and create:
         _create(client, name, labels)
@@ -29,7 +29,7 @@ def join(client: APIClient, name: str, create: bool, labels: Mapping[str, str]) 
     return Network(name, _gateway(found))
 
 
-def leave_no(client: APIClient, name: str, labels: Mapping[str, str]) -> None:
+def remove(client: APIClient, name: str, labels: Mapping[str, str]) -> None:
     """Remove the network if it carries all of `labels`."""
     found = _look(client, name)
     if found is None or not labels or not labels.items() <= (found.get("Labels") or {}).items():

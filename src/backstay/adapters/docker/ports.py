@@ -38,7 +38,7 @@ def none_free(port_range: tuple[int, int], tried: int) -> EngineError:
     after = f" ({tried} were taken by somebody else in the last moment)" if tried else ""
     return EngineError(
         f"no free loopback port between {first} and {last}{after}",
-        hint="widen 'ports' in backstay.yml, or remove containers that are not needed: docker ps -a",
+        hint="give the environment a wider range, or remove containers that are not needed: docker ps -a",
     )
 
 

@@ -31,7 +31,7 @@ _REACH: Final = (
 
 # The first that fits counts: a refused login often speaks of an absent repository, too.
 _CAUSES: Final = (
-    _Cause(("toomanyrequests", "too many requests", "rate limit"), "answers too many requests", "wait, or sign in"),
+    _Cause(("toomanyrequests", "too many requests", "rate limit"), "wants fewer requests", "wait or sign in"),
     _Cause(
         ("unauthorized", "authentication required", "no basic auth credentials", "access denied", "denied:",
          "403 forbidden", "incorrect username or password"),
@@ -42,9 +42,13 @@ _CAUSES: Final = (
         "build and push the image for this platform",
     ),
     _Cause(
-        ("manifest unknown", "name unknown", "not found: does not exist", "manifest for", "repository does not exist",
-         "not known to registry"),
+        ("manifest unknown", "name unknown", "not found: does not exist", "manifest for",
+         "repository does not exist", "not known to registry"),
         "does not have the image", "check the name and the version, and that the build has pushed it",
+    ),
+    _Cause(
+        ("invalid reference format", "invalid repository name", "invalid tag"),
+        "was not asked, this is no valid image name", "check the image and the version in backstay.yml",
     ),
     _Cause(
         ("no such host", "server misbehaving", "name resolution"), "has a name nobody knows",
@@ -54,8 +58,8 @@ _CAUSES: Final = (
            "give the engine the registry's CA certificate, or list it under insecure-registries"),
     _Cause(
         ("connection refused", "i/o timeout", "timeout", "deadline exceeded", "no route to host",
-         "network is unreachable", "connection reset", ": eof", "unexpected eof", "request canceled", "bad gateway",
-         "service unavailable"),
+         "network is unreachable", "connection reset", ": eof", "unexpected eof", "request canceled",
+         "bad gateway", "service unavailable"),
         "cannot be reached", _REACH,
     ),
 )  # fmt: skip
@@ -70,7 +74,7 @@ _OWN: Final = (
 
 
 def registry_of(image: str) -> str:
-    """The registry an image name leads to, by Docker's rule: a first part with a dot, a colon or `localhost`."""
+    """The registry an image leads to, by Docker's rule: a first part with a dot, a colon or `localhost`."""
     first, slash, _ = image.partition("/")
     return first if slash and ("." in first or ":" in first or first == "localhost") else _DEFAULT
 
@@ -101,14 +105,17 @@ def trouble(
     if cause is None and status == 404:
         cause = next(cause for cause in _CAUSES if "manifest unknown" in cause.words)
     if cause is None:
-        return RegistryError(f"cannot {doing} {reference}: registry {registry} or the engine says: {said}")
+        return RegistryError(
+            f"cannot {doing} {reference}: registry {registry} or the engine says: {said}",
+            hint=f"try 'docker pull {reference}' on this host, and look at the logs of registry and engine",
+        )
     says = "wants a login, and none is set" if cause.hint is _SIGN_IN and login is None else cause.says
     return RegistryError(f"cannot {doing} {reference}: registry {registry} {says}: {said}", hint=cause.hint)
 
 
 def _words(said: str, reference: str) -> str:
     """`said` without the image's own name and digests, which may hold any of the words looked for."""
-    repository = re.sub(r"(@|:[^:/]*$).*", "", reference)
+    repository = re.sub(r":[^:/]+$", "", reference.partition("@")[0])
     return re.sub(r"sha256:[0-9a-f]+", "", said.replace(repository, "")).lower()
 
 

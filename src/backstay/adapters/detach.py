@@ -1,0 +1,34 @@
+"""Starting a process that outlives us: own session, no terminal, output to a log file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+LEFT_BEHIND = ("RUNNER_TRACKING_ID", "INVOCATION_ID", "JOURNAL_STREAM")
+"""Variables by which a CI runner or a service manager finds processes to kill at the end of a job."""
+
+
+def detach(module: str, arguments: Sequence[str], log: Path) -> int:
+    """Run `python -m MODULE ARGUMENTS` detached; returns its pid. The log is made with mode 0600."""
+    env = {key: value for key, value in os.environ.items() if key not in LEFT_BEHIND}
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", module, *arguments],
+        env,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+
+
+def exit_status(pid: int) -> int | None:
+    """Exit status of a detached child of ours that has ended; None while it runs."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None

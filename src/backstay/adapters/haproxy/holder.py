@@ -1,0 +1,245 @@
+"""The holder: owns the listening sockets of one environment's router and keeps HAProxy running on them.
+
+Run as `python -m backstay.adapters.haproxy.holder FOLDER`. Standard library only, one thread. It starts HAProxy
+with the sockets as inherited descriptors, starts it again at once when it dies, reloads it by starting a second one
+with `-sf`, and counts the log lines it gets. Commands come as one JSON line on `holder.sock`.
+
+When the holder itself is killed HAProxy goes on serving; the next holder binds the same addresses (SO_REUSEPORT) and
+lets its own HAProxy take over from the orphan.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from backstay.adapters.haproxy.config import BIND_VARIABLE
+from backstay.adapters.haproxy.traffic import Ring
+
+BACKLOG = 4096
+QUICK_DEATH_S = 1.0
+SLOWEST_RESPAWN_S = 2.0
+LOG_BUFFER = 4 * 1024 * 1024
+
+Address = tuple[str, int]
+
+
+class Holder:
+    """State of the one holder of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.sockets: dict[Address, socket.socket] = {}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.old: list[subprocess.Popen[bytes]] = []
+        self.started_at = 0.0
+        self.quick_deaths = 0
+        self.respawn_at: float | None = None
+        self.ring = Ring()
+        self.selector = selectors.DefaultSelector()
+        self.running = True
+        self.pidfd = -1
+
+    def run(self) -> None:
+        """Serve until asked to stop."""
+        control = self._listen_unix("holder.sock", socket.SOCK_STREAM)
+        log = self._listen_unix("log.sock", socket.SOCK_DGRAM)
+        log.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LOG_BUFFER)
+        self.selector.register(control, selectors.EVENT_READ, lambda: self._serve(control))
+        self.selector.register(log, selectors.EVENT_READ, lambda: self._read_log(log))
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "running", False))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        while self.running:
+            wait = None if self.respawn_at is None else max(0.0, self.respawn_at - time.monotonic())
+            for key, _ in self.selector.select(wait if wait is not None else 1.0):
+                key.data()
+            self.old = [p for p in self.old if p.poll() is None]
+            if self.respawn_at is not None and time.monotonic() >= self.respawn_at:
+                self.respawn_at = None
+                self.start()
+        self._end()
+
+    def apply(self, addresses: list[Address]) -> None:
+        """Listen on exactly these addresses and (re)load HAProxy with the configuration file as it is now.
+
+        Raises OSError when an address is taken, ValueError with HAProxy's words when it refuses the file.
+        """
+        fresh = {a: _listen(a) for a in addresses if a not in self.sockets}
+        wanted = {a: self.sockets.get(a) or fresh[a] for a in addresses}
+        checked = subprocess.run(
+            [_haproxy(), "-c", "-f", str(self.folder / "haproxy.cfg")],
+            env=_environment(wanted), pass_fds=[s.fileno() for s in wanted.values()], capture_output=True, text=True, timeout=20, check=False,
+        )  # fmt: skip
+        if checked.returncode != 0:
+            for one in fresh.values():
+                one.close()
+            raise ValueError((checked.stderr or checked.stdout).strip())
+        dropped = [s for a, s in self.sockets.items() if a not in wanted]
+        self.sockets = wanted
+        self.start()
+        for one in dropped:
+            one.close()
+
+    def start(self) -> None:
+        """Start HAProxy on our sockets; one that runs already, ours or an orphan, is told to finish and leave."""
+        predecessor = self.process.pid if self.process and self.process.poll() is None else self._orphan()
+        argv = [_haproxy(), "-db", "-f", str(self.folder / "haproxy.cfg")]
+        if predecessor:
+            argv += ["-sf", str(predecessor)]
+        if self.process and self.process.poll() is None:
+            self.selector.unregister(self.pidfd)
+            os.close(self.pidfd)
+            self.old.append(self.process)
+        self.process = subprocess.Popen(
+            argv, env=_environment(self.sockets), pass_fds=[s.fileno() for s in self.sockets.values()],
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        self.started_at = time.monotonic()
+        (self.folder / "haproxy.pid").write_text(f"{self.process.pid}\n")
+        self.pidfd = os.pidfd_open(self.process.pid)
+        self.selector.register(self.pidfd, selectors.EVENT_READ, self._died)
+
+    def _died(self) -> None:
+        """HAProxy is gone: start it again at once, slower only when it dies right after its start, over and over."""
+        self.selector.unregister(self.pidfd)
+        os.close(self.pidfd)
+        code = self.process.wait() if self.process else None
+        quick = time.monotonic() - self.started_at < QUICK_DEATH_S
+        self.quick_deaths = self.quick_deaths + 1 if quick else 0
+        pause = 0.0 if self.quick_deaths < 2 else min(0.05 * 2**self.quick_deaths, SLOWEST_RESPAWN_S)
+        print(f"haproxy ended with {code}; starting it again in {pause:g} s", flush=True)
+        self.respawn_at = time.monotonic() + pause
+
+    def _orphan(self) -> int | None:
+        """Pid of an HAProxy that an earlier holder of this folder left running."""
+        try:
+            pid = int((self.folder / "haproxy.pid").read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return None
+        return pid if str(self.folder / "haproxy.cfg").encode() in command else None
+
+    def _serve(self, control: socket.socket) -> None:
+        connection, _ = control.accept()
+        with connection:
+            connection.settimeout(2.0)
+            try:
+                command = json.loads(connection.makefile("r").readline())
+                answer = self._answer(command)
+            except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+                answer = {"ok": False, "error": str(error)}
+            with contextlib.suppress(OSError):
+                connection.sendall(json.dumps(answer).encode() + b"\n")
+
+    def _answer(self, command: dict[str, Any]) -> dict[str, Any]:
+        match command["do"]:
+            case "apply":
+                self.apply([(host, port) for host, port in command["binds"]])
+            case "traffic":
+                counts = self.ring.count(command["slot"], command["window_s"], command["slow_s"], time.time())
+                return {"ok": True, "counts": counts}
+            case "stop":
+                self.running = False
+            case "status":
+                pass
+            case other:
+                return {"ok": False, "error": f"unknown command {other!r}"}
+        alive = self.process is not None and self.process.poll() is None
+        return {
+            "ok": True,
+            "pid": os.getpid(),
+            "haproxy": self.process.pid if alive and self.process else None,
+            "binds": sorted(self.sockets),
+        }
+
+    def _read_log(self, log: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(1000):
+                line = log.recv(1024, socket.MSG_DONTWAIT)
+                self.ring.add(line.decode(errors="replace"), time.time())
+
+    def _listen_unix(self, name: str, kind: socket.SocketKind) -> socket.socket:
+        path = self.folder / name
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, kind)
+        mask = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(mask)
+        if kind is socket.SOCK_STREAM:
+            listener.listen(16)
+        return listener
+
+    def _end(self) -> None:
+        for process in [*self.old, *([self.process] if self.process else [])]:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(2)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+        for name in ("holder.sock", "log.sock", "haproxy.pid"):
+            (self.folder / name).unlink(missing_ok=True)
+
+
+def _listen(address: Address) -> socket.socket:
+    """A listening socket that HAProxy can inherit.
+
+    SO_REUSEPORT lets a new holder share the address with an HAProxy whose holder was killed; that nobody else of
+    this user listens there is looked up by the client before it asks (router.py).
+    """
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    listener.set_inheritable(True)
+    return listener
+
+
+def _environment(sockets: dict[Address, socket.socket]) -> dict[str, str]:
+    numbers = {f"{BIND_VARIABLE}{n}": str(s.fileno()) for n, s in enumerate(sockets.values())}
+    return {"PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin", **numbers}
+
+
+def _haproxy() -> str:
+    found = shutil.which("haproxy") or "/usr/sbin/haproxy"
+    if not Path(found).exists():
+        raise OSError("haproxy is not installed")
+    return found
+
+
+def main(folder: str) -> int:
+    path = Path(folder)
+    os.chdir("/")
+    with (path / "holder.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another holder runs already", flush=True)
+            return 0
+        Holder(path).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

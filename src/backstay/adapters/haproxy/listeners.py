@@ -1,0 +1,44 @@
+"""Who listens on a port of this host, read from /proc."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+LISTEN = "0A"
+
+
+def listener(port: int) -> tuple[int, str] | None:
+    """Pid and name of a process that listens on TCP `port`; pid 0 when it belongs to somebody we may not look at;
+    None when nobody listens."""
+    inodes = _listening_inodes(port)
+    if not inodes:
+        return None
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and _holds(folder, inodes):
+            try:
+                return int(folder.name), (folder / "comm").read_text().strip()
+            except OSError:
+                continue
+    return 0, "another user's process"
+
+
+def _listening_inodes(port: int) -> set[str]:
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                inodes.add(fields[9])
+    return inodes
+
+
+def _holds(process: Path, inodes: set[str]) -> bool:
+    try:
+        links = [entry.readlink() for entry in (process / "fd").iterdir()]
+    except OSError:
+        return False
+    return any(str(link) == f"socket:[{inode}]" for link in links for inode in inodes)

@@ -1,0 +1,120 @@
+"""From validated keys to the domain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from backstay.config import schema
+from backstay.config.defaults import filled
+from backstay.domain import environment as domain
+from backstay.domain.policy import BackupRule, Level, Policy, Triggers
+from backstay.domain.release import Component, Health, Route
+from backstay.domain.smoke import Expectation, SmokeTest
+
+
+def application(config: schema.Config, name: str, path: Path, home: Path) -> domain.Application:
+    """The application as the environment `name` sees it. `path` is the file, `home` the state folder."""
+    full = filled(config, name, path.parent, home)
+    return domain.Application(
+        environment=_environment(full, name, owns_network=config.environments[name].network is None),
+        components={each: _component(each, component) for each, component in full.components.items()},
+        routes=tuple(Route(route.path, route.component) for route in full.routes),
+        store=full.store,
+        path=str(path),
+    )
+
+
+def _environment(full: schema.Config, name: str, *, owns_network: bool) -> domain.Environment:
+    given = full.environments[name]
+    return domain.Environment(
+        app=full.app,
+        name=name,
+        network=str(given.network),
+        owns_network=owns_network,
+        bind=given.router.bind,
+        policy=_policy(given.policy),
+        ports=given.ports,
+        backups=str(given.backups),
+        url=given.url,
+        secrets_file=given.secrets.file if given.secrets else None,
+        database=_database(full.database),
+        registry=_registry(full.registry),
+        smoke=tuple(_smoke(test) for test in full.smoke),
+    )
+
+
+def _database(given: schema.Database | None) -> domain.DatabaseSource | None:
+    return domain.DatabaseSource(given.url_secret, str(given.backup_url_secret)) if given else None
+
+
+def _registry(given: schema.Registry | None) -> domain.RegistrySource | None:
+    return domain.RegistrySource(given.username_secret, given.password_secret) if given else None
+
+
+def _component(name: str, given: schema.Component) -> Component:
+    """Without version and digest: a release supplies them."""
+    health = given.health
+    return Component(
+        name=name,
+        image=given.image,
+        version="",
+        digest="",
+        port=given.port,
+        health=Health(health.path, dict(health.headers), float(health.deadline), float(health.interval)),
+        command=tuple(given.command),
+        env=dict(given.env),
+        secrets=tuple(given.secrets),
+        migrate=tuple(given.migrate),
+        volumes=tuple(given.volumes),
+        memory=None if given.memory is None else int(given.memory),
+        stop_grace_s=float(given.stop_grace),
+    )
+
+
+def _smoke(given: schema.Smoke) -> SmokeTest:
+    expect = given.expect
+    return SmokeTest(
+        name=given.name,
+        path=given.path,
+        method=given.method,
+        headers=dict(given.headers),
+        expect=Expectation(
+            status=expect.status,
+            json=dict(expect.json_),
+            header=dict(expect.header),
+            body=expect.body,
+            under_s=None if expect.under is None else float(expect.under),
+        ),
+        deadline_s=float(given.deadline),
+    )
+
+
+def _policy(given: schema.Policy) -> Policy:
+    every = given.smoke_every
+    return Policy(
+        level=Level(given.name or ""),
+        backup=BackupRule(given.backup or ""),
+        bake_s=_seconds(given.bake),
+        smoke_every_s=float(every) if isinstance(every, float) else None,
+        triggers=_triggers(given.triggers),
+        migrate_deadline_s=_seconds(given.migrate_deadline),
+        lock_timeout_s=_seconds(given.lock_timeout),
+        drain_deadline_s=_seconds(given.drain_deadline),
+    )
+
+
+def _triggers(given: schema.Triggers) -> Triggers:
+    """Keys that hold durations end in `_s` in the domain."""
+    known = Triggers.__dataclass_fields__
+    written: dict[str, Any] = {}
+    for key in schema.Triggers.model_fields:
+        value = getattr(given, key)
+        written[key if key in known else f"{key}_s"] = float(value) if isinstance(value, float) else value
+    return Triggers(**written)
+
+
+def _seconds(value: float | None) -> float:
+    if value is None:
+        raise AssertionError("a policy was built before its defaults were filled in")
+    return float(value)

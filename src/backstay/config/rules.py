@@ -1,0 +1,135 @@
+"""Rules that look at several keys at once.
+
+They read the plain data, not the validated models, so that their faults are reported together with the schema's.
+What has the wrong type is left to the schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from backstay.config import values
+from backstay.config.document import Document
+from backstay.config.problem import KeyPath, Problem, suggestion
+
+Rule = Callable[[Document], Iterator[Problem]]
+
+
+def broken_rules(document: Document) -> list[Problem]:
+    """All faults of all rules."""
+    return [problem for rule in _RULES for problem in rule(document)]
+
+
+def empty_values(document: Document) -> list[Problem]:
+    """Keys without a value. An environment may be empty, and JSON may be expected to be null."""
+
+    def walk(value: Any, path: KeyPath) -> Iterator[Problem]:
+        if value is None and path and not _may_be_empty(path):
+            yield document.problem(path, "has no value; give it one, or remove the key")
+        children = (
+            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        )
+        for part, child in children:
+            yield from walk(child, (*path, part))
+
+    return list(walk(document.data, ()))
+
+
+def _may_be_empty(path: KeyPath) -> bool:
+    return (len(path) == 2 and path[0] == "environments") or path[2:4] == ("expect", "json")
+
+
+def _routes(document: Document) -> Iterator[Problem]:
+    components = list(document.mapping("components"))
+    seen: dict[str, int] = {}
+    for index in range(len(document.sequence("routes"))):
+        component, path = document.get("routes", index, "component"), document.get("routes", index, "path")
+        if isinstance(component, str) and components and component not in components:
+            told = suggestion(component, components) or f"; there are: {', '.join(components)}"
+            yield document.problem(("routes", index, "component"), f"no such component{told}", value=True)
+        # /api and /api/ both take /api, /api/ and everything below.
+        if isinstance(path, str) and seen.setdefault(path.rstrip("/"), index) != index:
+            first = document.position(("routes", seen[path.rstrip("/")])).line
+            message = f"the route at line {first} takes the same requests"
+            yield document.problem(("routes", index, "path"), message, value=True)
+
+
+def _components(document: Document) -> Iterator[Problem]:
+    for name in document.mapping("components"):
+        at: KeyPath = ("components", name)
+        yield from _twice(document, (*at, "secrets"), lambda secret: secret)
+        yield from _twice(document, (*at, "volumes"), _mount_point)
+        for index, secret in enumerate(document.sequence(*at, "secrets")):
+            if isinstance(secret, str) and secret in document.mapping(*at, "env"):
+                yield document.problem(
+                    (*at, "secrets", index), f"{secret} is in env too; keep one of them", value=True
+                )
+        yield from _health(document, (*at, "health"))
+
+
+def _health(document: Document, at: KeyPath) -> Iterator[Problem]:
+    try:
+        interval = values.duration(document.get(*at, "interval") or "500ms")
+        deadline = values.duration(document.get(*at, "deadline") or "120s")
+    except ValueError:
+        return
+    if interval >= deadline:
+        known = "interval" if document.get(*at, "interval") is not None else "deadline"
+        yield document.problem((*at, known), "the interval must be shorter than the deadline", value=True)
+
+
+def _twice(document: Document, at: KeyPath, identity: Callable[[str], str]) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, item in enumerate(document.sequence(*at)):
+        if isinstance(item, str) and seen.setdefault(identity(item), index) != index:
+            first = document.position((*at, seen[identity(item)]), value=True).line
+            yield document.problem(
+                (*at, index), f"{identity(item)} is there twice; first at line {first}", value=True
+            )
+
+
+def _mount_point(volume: str) -> str:
+    return volume.partition(":")[2].partition(":")[0].rstrip("/")
+
+
+def _smoke(document: Document) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index in range(len(document.sequence("smoke"))):
+        name = document.get("smoke", index, "name")
+        if isinstance(name, str) and seen.setdefault(name, index) != index:
+            first = document.position(("smoke", seen[name], "name")).line
+            message = f"the same name twice; it is at line {first} already"
+            yield document.problem(("smoke", index, "name"), message, value=True)
+
+
+def _secrets(document: Document) -> Iterator[Problem]:
+    users = [
+        f"components.{name}"
+        for name in document.mapping("components")
+        if document.sequence("components", name, "secrets")
+    ]
+    users += [key for key in ("database", "registry") if document.mapping(key)]
+    for name, environment in document.mapping("environments").items():
+        if users and isinstance(environment, dict | None) and not (environment or {}).get("secrets"):
+            yield document.problem(
+                ("environments", name),
+                f"{' and '.join(users)} want secrets, but this environment has no secrets file;"
+                " add secrets: {file: PATH}",
+            )
+
+
+def _ports(document: Document) -> Iterator[Problem]:
+    needed = 2 * len(document.mapping("components"))
+    for name in document.mapping("environments"):
+        at = ("environments", name, "ports")
+        try:
+            low, high = values.port_range(document.get(*at))
+        except ValueError:
+            continue
+        if high - low + 1 < needed:
+            message = f"must hold at least {needed} ports: two slots with every component in them"
+            yield document.problem(at, message, value=True)
+
+
+_RULES: Final[tuple[Rule, ...]] = (_routes, _components, _smoke, _secrets, _ports)

@@ -1,0 +1,296 @@
+"""The keys of backstay.yml, their types, defaults and descriptions.
+
+Only this module and `fields.py` know pydantic. Defaults stand here as people write them. A default of None is
+filled in by `defaults.py`: from the policy, the names of application and environment, or the state folder.
+"""
+
+from __future__ import annotations
+
+import typing
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from backstay.config.fields import (
+    Address,
+    BackupChoice,
+    Count,
+    CountOrNone,
+    Duration,
+    Engine,
+    Every,
+    FilledText,
+    HeaderName,
+    HeaderValue,
+    Hosts,
+    Image,
+    JsonPath,
+    LevelName,
+    Memory,
+    Method,
+    Name,
+    Network,
+    NotifyUrl,
+    Port,
+    PortRange,
+    RequestPath,
+    Scratch,
+    Share,
+    SomeTime,
+    Status,
+    Text,
+    Url,
+    UrlPath,
+    Variable,
+    Volume,
+    Window,
+    Word,
+)
+from backstay.config.problem import KeyPath
+
+
+def key(description: str, default: Any = ..., **more: Any) -> Any:
+    """A key with its description; without a default it must be given."""
+    return Field(default, description=description, **more)
+
+
+def group(description: str, factory: Any) -> Any:
+    """A key that holds a list or mapping and is empty, or all defaults, when it is not given."""
+    return Field(default_factory=factory, description=description)
+
+
+class Section(BaseModel):
+    """A mapping of the file: unknown keys are faults, defaults are checked like anything else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
+
+
+class Health(Section):
+    """How a component shows that it is ready."""
+
+    path: RequestPath = key("Path that answers 200 to 399 when the component is ready.", "/")
+    headers: dict[HeaderName, HeaderValue] = group("Headers to send, such as Host.", dict)
+    deadline: SomeTime = key("How long a new container may take until it is ready.", "120s")
+    interval: SomeTime = key("Time between two checks.", "500ms")
+
+
+class Component(Section):
+    """One part of the application: an image and how to run it."""
+
+    image: Image = key("Image without tag or digest; a release supplies the version.")
+    port: Port = key("Port the component listens on inside its container.")
+    health: Health = group("How the component shows that it is ready.", Health)
+    command: list[Word] = group("Command in place of the image's own, one word per item.", list)
+    workdir: FilledText | None = key(
+        "Working folder; for the process engine only, and unused with docker.", None
+    )
+    env: dict[Variable, Text] = group("Environment variables, not secret.", dict)
+    secrets: list[Variable] = group("Names of secrets to put into the container's environment.", list)
+    migrate: list[Word] = group("Command that migrates the database, one word per item.", list)
+    volumes: list[Volume] = group("Volumes, NAME:/PATH or /HOST/PATH:/PATH, with :ro if read only.", list)
+    memory: Memory | None = key("Memory limit, such as 512m or 1g.", None)
+    stop_grace: Duration = key("Time to finish after being asked to stop.", "10s")
+
+
+class Route(Section):
+    """Requests whose path begins with `path` go to `component`; the longest path wins."""
+
+    path: UrlPath = key("Path, matched in whole segments: /api takes /api and /api/x, not /apix.")
+    component: FilledText = key("Name of the component that answers.")
+
+
+class Database(Section):
+    """The application's PostgreSQL database."""
+
+    url_secret: Variable = key("Name of the secret with the database URL, as the application uses it.")
+    backup_url_secret: Variable | None = key(
+        "Name of the secret with the URL by which this host reaches the same database, with a role that may"
+        " dump; the same as url_secret when not given.",
+        None,
+    )
+    scratch: Scratch = key("Where to try things out: auto, url:URL or container:IMAGE. Not used yet.", "auto")
+
+
+class Expect(Section):
+    """What an answer must show. Without `status`, anything from 200 to 399 is right."""
+
+    status: Status | None = key("The exact status.", None)
+    json_: dict[JsonPath, Any] = Field(
+        default_factory=dict, alias="json", description="JSONPath to the value that must be found there."
+    )
+    header: dict[HeaderName, HeaderValue] = group("Header to a text that its value must contain.", dict)
+    body: FilledText | None = key("Text that the body must contain.", None)
+    under: SomeTime | None = key("The whole answer must arrive in this time.", None)
+
+
+class Smoke(Section):
+    """One request that must be answered right before and after traffic moves."""
+
+    name: FilledText = key("Name, unique in the file.")
+    path: RequestPath = key("Path to ask for, through the routes.")
+    method: Method = key("Request method.", "GET")
+    headers: dict[HeaderName, HeaderValue] = group("Headers to send.", dict)
+    expect: Expect = group("What the answer must show.", Expect)
+    deadline: SomeTime = key("How long the answer may take at most.", "10s")
+
+
+class Registry(Section):
+    """Login to the image registry."""
+
+    username_secret: Variable = key("Name of the secret with the user name.")
+    password_secret: Variable = key("Name of the secret with the password or token.")
+
+
+class Router(Section):
+    """The router of one environment."""
+
+    bind: Address = key("Where it listens: HOST:PORT, or :PORT for every address.", "127.0.0.1:8080")
+
+
+class Secrets(Section):
+    """Where secret values come from."""
+
+    file: FilledText = key("File of KEY=VALUE lines, mode 0600; relative to backstay.yml.")
+
+
+class Triggers(Section):
+    """What reverses a release while it bakes."""
+
+    failed_probes: Count | None = key("Failed health probes in a row, per component.", None)
+    probe_interval: SomeTime | None = key("Time between two probes.", None)
+    probe_deadline: SomeTime | None = key("How long a probe's answer may take.", None)
+    failed_smokes: Count | None = key("Failed public smoke tests in a row.", None)
+    restarts: CountOrNone | None = key("Restarts of one component that are still accepted.", None)
+    restart_window: SomeTime | None = key("Time in which restarts are counted.", None)
+    error_points: Share | None = key("How far the share of 5xx answers may exceed the old slot's.", None)
+    slow_points: Share | None = key("How far the share of slow answers may exceed the old slot's.", None)
+    slow_answer: SomeTime | None = key("An answer that takes longer is slow.", None)
+    sample_window: Window | None = key("How far back the new slot's answers are counted.", None)
+    baseline_window: Window | None = key("How far back the old slot's answers are counted.", None)
+    least_requests: Count | None = key("Fewer answers than this decide nothing.", None)
+
+
+class Policy(Section):
+    """How careful an environment is. What is not given comes from the built-in policy `name`."""
+
+    name: LevelName | None = key(
+        "Built-in policy to begin with; by default dev basic, uat standard, else strict.", None
+    )
+    bake: Duration | None = key("How long a new release is watched after the switch.", None)
+    backup: BackupChoice | None = key(
+        "When to back up first: before every deployment, or only with a migration.", None
+    )
+    smoke_every: Every | None = key(
+        "Time between smoke tests during the bake, or off for one after the switch.", None
+    )
+    migrate_deadline: SomeTime | None = key("How long a migration may take.", None)
+    lock_timeout: SomeTime | None = key("How long a migration may wait for a database lock.", None)
+    drain_deadline: Duration | None = key("How long requests in flight may finish on the old slot.", None)
+    accept: list[FilledText] = group("Ids of checks whose warnings do not fail a strict environment.", list)
+    triggers: Triggers = group("What reverses a release while it bakes.", Triggers)
+
+
+class Environment(Section):
+    """One place the application runs in."""
+
+    engine: Engine = key("Container engine.", "docker")
+    hosts: Hosts = key("Hosts that run the containers; only [local] in this version.", ["local"])
+    network: Network | None = key(
+        "An existing network to join; without it, one named APP-ENV is created.", None
+    )
+    router: Router = group("The router of this environment.", Router)
+    secrets: Secrets | None = key("Where secret values come from.", None)
+    url: Url | None = key("Address at which people reach the application.", None)
+    notify: list[NotifyUrl] = group("Notification URLs; kept secret. Nothing is sent yet.", list)
+    policy: Policy = group("How careful to be.", Policy)
+    ports: PortRange = key("Loopback ports that containers are published on.", "20000-20999")
+    backups: FilledText | None = key("Folder for this environment's backups; relative to backstay.yml.", None)
+
+
+class Config(Section):
+    """backstay.yml"""
+
+    app: Name = key("Name of the application.")
+    components: dict[Name, Component] = key("The parts of the application, by name.", min_length=1)
+    routes: list[Route] = key("Which component answers what; the longest path wins.", min_length=1)
+    environments: dict[Name, Environment] = key("The places the application runs in, by name.", min_length=1)
+    database: Database | None = key("The application's PostgreSQL database.", None)
+    smoke: list[Smoke] = group("Requests that must be answered right before and after traffic moves.", list)
+    registry: Registry | None = key("Login to the image registry.", None)
+    store: FilledText | None = key(
+        "State store; $BACKSTAY_STORE goes first. By default in the state folder.", None
+    )
+    backups: FilledText | None = key("Folder that holds a folder of backups per environment.", None)
+
+
+def validate(data: Any) -> tuple[Config | None, list[dict[str, Any]]]:
+    """The configuration, or pydantic's list of faults (`type`, `loc`, `msg`, `ctx`; never the input)."""
+    try:
+        return Config.model_validate(data), []
+    except ValidationError as error:
+        return None, [dict(fault) for fault in error.errors(include_url=False, include_input=False)]
+
+
+def sections() -> list[type[Section]]:
+    """Every kind of mapping the file can hold, the whole file first."""
+    found: list[type[Section]] = [Config]
+    for section in found:
+        for field in section.model_fields.values():
+            inner = _inner(field.annotation)
+            if isinstance(inner, type) and issubclass(inner, Section) and inner not in found:
+                found.append(inner)
+    return found
+
+
+def keys_at(path: KeyPath) -> list[str]:
+    """The keys allowed in the mapping at `path`; empty when keys are free there, or nothing is known."""
+    kind: Any = Config
+    for part in path:
+        if isinstance(kind, type) and issubclass(kind, Section):
+            fields = {field.alias or name: field for name, field in kind.model_fields.items()}
+            kind = fields[part].annotation if part in fields else None
+            kind = (
+                next((k for k in typing.get_args(kind) if k is not type(None)), kind)
+                if _optional(kind)
+                else kind
+            )
+        else:
+            kind = typing.get_args(kind)[-1] if typing.get_args(kind) else None
+    if not (isinstance(kind, type) and issubclass(kind, Section)):
+        return []
+    return [field.alias or name for name, field in kind.model_fields.items()]
+
+
+def _optional(annotation: Any) -> bool:
+    return type(None) in typing.get_args(annotation)
+
+
+def _inner(annotation: Any) -> Any:
+    """What lists, mappings and optionals finally hold."""
+    arguments = [a for a in typing.get_args(annotation) if a is not type(None)]
+    return _inner(arguments[-1]) if arguments else annotation
+
+
+class _EditorSchema(GenerateJsonSchema):
+    """An empty value is a fault in the file, so null is not offered to editors."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        shown = super().dict_schema(schema)
+        return {**shown, "additionalProperties": False} if "patternProperties" in shown else shown
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        shown = super().default_schema(schema)
+        if shown.get("default", ...) is None:
+            del shown["default"]
+        return shown
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the file, for editors."""
+    shown = Config.model_json_schema(schema_generator=_EditorSchema, by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **shown, "title": "backstay.yml"}

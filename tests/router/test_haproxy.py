@@ -1,0 +1,306 @@
+"""The real HAProxy under its holder, with small servers behind it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backstay.adapters.haproxy import HaproxyRouter, runtime
+from backstay.domain.environment import Bind
+from backstay.domain.release import Health, Route
+from backstay.domain.slot import Slot
+from backstay.errors import RouterError
+from backstay.ports.router import SlotRoutes, Upstream
+from tests.router.backends import Clients, Server, free_port, get
+
+pytestmark = pytest.mark.world
+
+HEALTH = Health("/health", {"Host": "local host"})
+NONCE = "n0nce"
+
+
+@pytest.fixture
+def router() -> Iterator[HaproxyRouter]:
+    folder = Path(tempfile.mkdtemp(prefix="bs-"))
+    made = HaproxyRouter(folder / "r", "shop", "dev")
+    yield made
+    made.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def blue() -> Iterator[Server]:
+    with Server("blue") as server:
+        yield server
+
+
+@pytest.fixture
+def green() -> Iterator[Server]:
+    with Server("green") as server:
+        yield server
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+def routes(*servers: Server, paths: tuple[str, ...] = ("/", "/api/")) -> SlotRoutes:
+    """One component per server, `c0` on the first path, `c1` on the second."""
+    upstreams = {f"c{n}": Upstream(f"c{n}", "127.0.0.1", s.port, HEALTH) for n, s in enumerate(servers)}
+    return SlotRoutes(tuple(Route(paths[n], f"c{n}") for n in range(len(servers))), upstreams)
+
+
+def both_up(router: HaproxyRouter, port: int, blue: Server, green: Server) -> None:
+    """Blue live, green beside it."""
+    router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
+    router.load({Slot.BLUE: routes(blue)})
+    router.wait_up(Slot.BLUE, 5)
+    router.switch(Slot.BLUE, 1)
+    router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(green)})
+    router.wait_up(Slot.GREEN, 5)
+
+
+def test_before_anything_is_deployed_it_says_so(router: HaproxyRouter, port: int) -> None:
+    router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
+    assert get(port)[:2] == (503, "nothing is deployed here yet\n")
+
+
+def test_a_loaded_slot_gets_no_traffic_until_the_switch(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
+    router.load({Slot.BLUE: routes(blue)})
+    router.wait_up(Slot.BLUE, 5)
+    assert get(port)[0] == 503
+    router.switch(Slot.BLUE, 1)
+    assert get(port)[:2] == (200, "blue /")
+
+
+def test_thirty_switches_under_load_fail_nothing_and_never_reload(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    both_up(router, port, blue, green)
+    pid = runtime.process_id(router.admin)
+    with Clients(port) as clients:
+        for n in range(30):
+            to = Slot.GREEN if n % 2 == 0 else Slot.BLUE
+            router.switch(to, 1)
+            assert get(port)[1] == f"{to} /"
+            time.sleep(0.03)
+    assert clients.failures == []
+    assert clients.answers["blue"] > 20 and clients.answers["green"] > 20
+    assert runtime.process_id(router.admin) == pid
+
+
+def test_filling_a_slot_again_needs_no_reload(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    both_up(router, port, blue, green)
+    pid = runtime.process_id(router.admin)
+    with Server("other") as other:
+        router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(other)})
+        router.wait_up(Slot.GREEN, 5)
+        router.switch(Slot.GREEN, 1)
+        assert get(port)[1] == "other /"
+        router.switch(Slot.BLUE, 1)
+    assert runtime.process_id(router.admin) == pid
+
+
+def test_an_unhealthy_server_never_counts_as_up(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    green.health = 503
+    both = {Slot.BLUE: routes(blue), Slot.GREEN: routes(green)}
+    router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
+    router.load({Slot.BLUE: routes(blue)})
+    router.load(both)
+    with pytest.raises(RouterError, match="does not find green up"):
+        router.wait_up(Slot.GREEN, 1.0)
+    green.health = 200
+    router.wait_up(Slot.GREEN, 5)
+
+
+def test_a_stale_token_changes_nothing(router: HaproxyRouter, port: int, blue: Server, green: Server) -> None:
+    both_up(router, port, blue, green)
+    router.ensure((Bind("127.0.0.1", port),), "other", 2)
+    with pytest.raises(RouterError, match="stale"):
+        router.switch(Slot.GREEN, 1)
+    runtime.ask(router.admin, f"add map {router.map_file} weight_1 100")
+    runtime.ask(router.admin, f"set map {router.map_file} weight_1 100")
+    assert get(port)[1] == "blue /"
+    with pytest.raises(RouterError, match="stale"):
+        router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
+    router.switch(Slot.GREEN, 2)
+    assert get(port)[1] == "green /"
+
+
+def test_kill_9_of_haproxy_brings_the_same_slot_back_within_200_ms(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    both_up(router, port, blue, green)
+    router.switch(Slot.GREEN, 1)
+    outages = []
+    for _ in range(5):
+        pid = runtime.process_id(router.admin)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        began = time.monotonic()
+        assert get(port)[1] == "green /"
+        outages.append(time.monotonic() - began)
+        time.sleep(1.1)
+    print("answered again after", [f"{s * 1000:.0f} ms" for s in outages])
+    assert sorted(outages)[2] < 0.2
+
+
+def test_haproxy_outlives_its_holder_and_the_next_one_takes_over(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    both_up(router, port, blue, green)
+    router.switch(Slot.GREEN, 1)
+    holder = router._holder("status")["pid"]
+    os.kill(holder, signal.SIGKILL)
+    time.sleep(0.1)
+    with Clients(port) as clients:
+        assert get(port)[1] == "green /"
+        router.ensure((Bind("127.0.0.1", port),), NONCE, 2)
+        time.sleep(0.3)
+    assert get(port)[1] == "green /"
+    assert router._holder("status")["pid"] != holder
+    assert set(clients.answers) == {"green"}
+
+
+def test_a_changed_route_reloads_without_a_failed_request(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    both_up(router, port, blue, green)
+    with Server("api") as api, Clients(port) as clients:
+        for _ in range(3):
+            router.load({Slot.BLUE: routes(blue, api), Slot.GREEN: routes(green)})
+            time.sleep(0.1)
+            assert get(port, "/api/x")[1] == "api /api/x"
+            assert get(port, "/api")[1] == "api /api"
+            assert get(port, "/apix")[1] == "blue /apix"
+            router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(green)})
+            time.sleep(0.1)
+    assert clients.failures == []
+
+
+def test_a_path_without_a_route_is_404(router: HaproxyRouter, port: int, blue: Server, green: Server) -> None:
+    router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
+    router.load({Slot.BLUE: routes(blue, paths=("/only/",))})
+    router.switch(Slot.BLUE, 1)
+    router.wait_up(Slot.BLUE, 5)
+    assert get(port, "/else")[0] == 404
+    assert get(port, "/only/x")[0] == 200
+
+
+def test_only_a_probe_with_the_nonce_learns_the_slot_and_the_app_never_sees_it(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    both_up(router, port, blue, green)
+    _, _, headers = get(port, headers={"X-Backstay-Probe": NONCE})
+    assert (headers["x-backstay-slot"], headers["x-backstay-router"]) == ("blue", "shop/dev")
+    assert "x-backstay-slot" not in get(port, headers={"X-Backstay-Probe": "guess"})[2]
+    assert "x-backstay-slot" not in get(port)[2]
+    assert all("x-backstay-probe" not in seen for seen in blue.seen)
+
+
+def test_the_application_learns_who_asked(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    both_up(router, port, blue, green)
+    get(port, headers={"Host": "www.example"})
+    seen = blue.seen[-1]
+    assert seen["x-forwarded-for"] == "127.0.0.1"
+    assert (seen["x-forwarded-proto"], seen["x-forwarded-host"]) == ("http", "www.example")
+    assert seen["x-forwarded-port"] == str(port)
+
+
+def test_traffic_is_counted_per_slot_without_our_probes(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    both_up(router, port, blue, green)
+    for _ in range(6):
+        get(port)
+    blue.fault = 500
+    for _ in range(3):
+        get(port)
+    blue.fault, blue.delay_s = 200, 0.6
+    get(port)
+    blue.delay_s = 0
+    for _ in range(5):
+        get(port, headers={"X-Backstay-Probe": NONCE})
+    time.sleep(0.2)
+    seen = router.traffic(Slot.BLUE, 60, 0.5)
+    assert (seen.requests, seen.errors, seen.slow) == (10, 3, 1)
+    assert router.traffic(Slot.GREEN, 60, 0.5).requests == 0
+
+
+def test_a_drain_waits_for_the_last_answer_and_cuts_at_the_deadline(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    both_up(router, port, blue, green)
+    blue.delay_s = 0.5
+    with Clients(port):
+        time.sleep(0.2)
+        router.switch(Slot.GREEN, 1)
+        assert router.drain(Slot.BLUE, 5) == 0
+    blue.delay_s = 0
+    router.switch(Slot.BLUE, 1)
+    with socket.create_connection(("127.0.0.1", port)) as websocket:
+        websocket.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        assert b" 101 " in websocket.recv(4096)
+        websocket.sendall(b"hello")
+        assert websocket.recv(4096) == b"blue:hello"
+        router.switch(Slot.GREEN, 1)
+        websocket.sendall(b"again")
+        assert websocket.recv(4096) == b"blue:again"
+        assert router.drain(Slot.BLUE, 0.3) == 1
+        assert websocket.recv(4096) == b""
+
+
+def test_a_port_that_is_taken_is_refused_by_name(router: HaproxyRouter, port: int) -> None:
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        pytest.raises(RouterError, match=r"is taken by .* \(pid \d+\)"),
+    ):
+        router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
+
+
+def test_two_environments_cannot_share_an_address(router: HaproxyRouter, port: int) -> None:
+    router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
+    other = HaproxyRouter(router.folder.parent / "o", "shop", "uat")
+    try:
+        with pytest.raises(RouterError, match="is taken by haproxy|is taken by python"):
+            other.ensure((Bind("127.0.0.1", port),), NONCE, 1)
+    finally:
+        other.stop()
+
+
+def test_stop_leaves_no_process_and_no_listener(router: HaproxyRouter, port: int) -> None:
+    router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
+    pids = [router._holder("status")["pid"], runtime.process_id(router.admin)]
+    router.stop()
+    time.sleep(0.1)
+    with pytest.raises(OSError, match="refused"):
+        get(port)
+    for pid in pids:
+        stat = Path(f"/proc/{pid}/stat")
+        assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path, port: int) -> None:
+    with pytest.raises(RouterError, match="too long for a socket"):
+        HaproxyRouter(tmp_path / ("x" * 90), "shop", "dev").ensure((Bind("127.0.0.1", port),), NONCE, 1)
