@@ -67,7 +67,7 @@ def engine() -> Engine:
     """The Docker engine of this host, or the one `DOCKER_HOST` names."""
     from backstay.adapters.docker import DockerEngine
 
-    return DockerEngine(os.environ.get("DOCKER_HOST") or None)
+    return DockerEngine()
 
 
 def router(where: Place, app: str, environment: str) -> Router:
@@ -78,10 +78,10 @@ def router(where: Place, app: str, environment: str) -> Router:
 
 
 def secrets(environment: Environment) -> SecretSource:
-    """The environment's secrets."""
-    from backstay.config.secrets_file import SecretsFile
+    """The environment's secrets; none at all when no file is configured."""
+    from backstay.config.secrets_file import NoSecrets, SecretsFile
 
-    return SecretsFile(Path(environment.secrets_file) if environment.secrets_file else None)
+    return SecretsFile(environment.secrets_file) if environment.secrets_file else NoSecrets()
 
 
 def world(where: Place, environment: Environment, store: Store) -> World:

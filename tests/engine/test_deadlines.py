@@ -1,4 +1,4 @@
-"""Against an engine that hangs, trickles, stalls or breaks, each call ends in time and leaves nothing open."""
+"""Against an engine that hangs, trickles, stalls or breaks, each call ends in time and nothing stays open."""
 
 from __future__ import annotations
 

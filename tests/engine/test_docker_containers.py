@@ -1,4 +1,4 @@
-"""What is Docker's own: volumes, memory, restarts, the host's address, logs of bounded size, failed starts."""
+"""What is Docker's own: volumes, memory, restarts, the name of the host, log settings, failed starts."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def _end_processes(layout: Layout, state: State, say: Say) -> None:
         if "postgres" in marks:
             processes.end({marks["postgres"]}, first=postgres.STOP, grace=20)
         processes.end(postgres.remaining(layout), grace=5)
-        processes.end(processes.marked(state.marker), grace=5)
+        processes.end(processes.marked(state.marker), grace=1)
 
 
 def _leftovers(layout: Layout, state: State) -> list[str]:

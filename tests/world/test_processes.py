@@ -28,7 +28,8 @@ def test_a_reused_process_id_is_not_ours(tmp_path: Path) -> None:
 
 def test_one_that_ignores_the_request_is_ended_by_force(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    deaf = "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    deafen = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    deaf = f"{deafen}; print('deaf', flush=True); time.sleep(60)"
     mark = processes.start([sys.executable, "-c", deaf], log)
     assert processes.wait_until(lambda: "deaf" in log.read_text(), 10)
     processes.end({mark}, grace=0.2)

@@ -17,21 +17,26 @@ from tests.world import World, WorldMissing, images, processes
 pytestmark = pytest.mark.world
 
 
-@pytest.fixture
-def own_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """A second world in a folder of its own; the test run's world is not touched."""
+@pytest.fixture(scope="module")
+def own_folder() -> Iterator[None]:
+    """A folder for a second world, so that the test run's world is not touched."""
     parent = Path(tempfile.mkdtemp(prefix="bsw-"))
     parent.chmod(0o711)  # the database server's user must pass through
-    monkeypatch.setenv("BACKSTAY_WORLD", str(parent / "w"))
-    try:
-        yield World.up()
-    finally:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BACKSTAY_WORLD", str(parent / "w"))
+        yield
         World.down()
-        shutil.rmtree(parent)
+    shutil.rmtree(parent)
+
+
+@pytest.fixture
+def own_world(own_folder: None) -> World:
+    """That second world, started anew when the test before this one broke or removed it."""
+    return World.up()
 
 
 def _traces(world: World) -> list[str]:
-    links = os.listdir("/sys/class/net")
+    links = [entry.name for entry in Path("/sys/class/net").iterdir()]
     mounts = Path("/proc/self/mountinfo").read_text()
     return [
         *(f"process {mark.pid}" for mark in processes.marked(world.state.marker)),
@@ -46,8 +51,9 @@ def _serve(world: World) -> int:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = int(held.getsockname()[1])
     command = ("python3", "-m", "http.server", "8000")
-    world.docker("network", "create", "traces")
-    options = ("--network", "traces", "--restart", "always", "-p", f"127.0.0.1:{port}:8000")
+    name = f"traces-{port}"
+    world.docker("network", "create", name)
+    options = ("--name", name, "--network", name, "--restart", "always", "-p", f"127.0.0.1:{port}:8000")
     world.docker("run", "-d", *options, world.base_image, *command)
     assert processes.wait_until(lambda: _answers(port), 15)
     return port
@@ -60,40 +66,6 @@ def _answers(port: int) -> bool:
             return connection.recv(12).startswith(b"HTTP/1.0 200")
     except OSError:
         return False
-
-
-def test_down_leaves_nothing(own_world: World) -> None:
-    port = _serve(own_world)
-    assert World.up().state.world_id == own_world.state.world_id  # idempotent
-    assert World.down()
-    assert _traces(own_world) == []
-    assert not _answers(port)
-    with pytest.raises(WorldMissing):
-        World.current()
-    assert not World.down()
-
-
-def test_after_a_crash_the_old_world_is_cleared_and_a_new_one_starts(own_world: World) -> None:
-    _serve(own_world)
-    for mark in own_world.state.processes.values():
-        os.kill(mark.pid, signal.SIGKILL)
-    assert processes.wait_until(lambda: not any(map(processes.alive, own_world.state.processes.values())), 10)
-    with pytest.raises(WorldMissing, match="dockerd has ended"):
-        World.current()
-    fresh = World.up()
-    assert fresh.state.world_id != own_world.state.world_id
-    assert fresh.docker("ps", "-aq") == ""
-    assert [trace for trace in _traces(own_world) if trace.startswith("process")] == []
-
-
-def test_containers_outlive_a_killed_daemon(own_world: World) -> None:
-    port = _serve(own_world)
-    before = own_world.docker("inspect", "-f", "{{.State.Pid}}", *own_world.docker("ps", "-q").split())
-    own_world.restart_dockerd()
-    assert (
-        own_world.docker("inspect", "-f", "{{.State.Pid}}", *own_world.docker("ps", "-q").split()) == before
-    )
-    assert processes.wait_until(lambda: _answers(port), 10)
 
 
 def test_a_database_is_reached_from_host_and_container_and_leaves_with_its_role(own_world: World) -> None:
@@ -123,3 +95,35 @@ def test_an_image_is_built_pushed_and_pulled_by_its_digest(own_world: World, tmp
     own_world.docker("image", "rm", made["v1"].by_tag)
     own_world.docker("pull", made["v1"].by_digest)
     assert own_world.docker("run", "--rm", made["v1"].by_digest, "cat", "/version") == "v1\n"
+
+
+def test_containers_outlive_a_killed_daemon(own_world: World) -> None:
+    port = _serve(own_world)
+    before = own_world.docker("inspect", "-f", "{{.State.Pid}}", f"traces-{port}")
+    own_world.restart_dockerd()
+    assert own_world.docker("inspect", "-f", "{{.State.Pid}}", f"traces-{port}") == before
+    assert processes.wait_until(lambda: _answers(port), 10)
+
+
+def test_after_a_crash_the_old_world_is_cleared_and_a_new_one_starts(own_world: World) -> None:
+    _serve(own_world)
+    for mark in own_world.state.processes.values():
+        os.kill(mark.pid, signal.SIGKILL)
+    assert processes.wait_until(lambda: not any(map(processes.alive, own_world.state.processes.values())), 10)
+    with pytest.raises(WorldMissing, match="dockerd has ended"):
+        World.current()
+    fresh = World.up()
+    assert fresh.state.world_id != own_world.state.world_id
+    assert fresh.docker("ps", "-aq") == ""
+    assert [trace for trace in _traces(own_world) if trace.startswith("process")] == []
+
+
+def test_down_leaves_nothing(own_world: World) -> None:
+    port = _serve(own_world)
+    assert World.up().state.world_id == own_world.state.world_id  # idempotent
+    assert World.down()
+    assert _traces(own_world) == []
+    assert not _answers(port)
+    with pytest.raises(WorldMissing):
+        World.current()
+    assert not World.down()

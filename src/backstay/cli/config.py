@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from backstay.cli.options import Settings, with_common_options
+from backstay.config.problem import Problem, write_key
 
 
 @click.group(name="config", invoke_without_command=False)
@@ -26,7 +27,7 @@ def check(settings: Settings) -> int:
     problems = check_file(path, os.environ)
     errors = [p for p in problems if p.severity == "error"]
     if settings.json:
-        click.echo(json.dumps({"ok": not errors, "checks": [p.as_json() for p in problems]}))
+        click.echo(json.dumps({"ok": not errors, "checks": [_as_check(p) for p in problems]}))
     else:
         for problem in problems:
             click.echo(str(problem), err=True)
@@ -43,10 +44,10 @@ def show(settings: Settings, environment: str) -> int:
 
     rows = show_file(_path(settings), environment, os.environ)
     if settings.json:
-        click.echo(json.dumps([{"key": r.key, "value": r.value, "source": r.source} for r in rows]))
+        click.echo(json.dumps([{"key": r.key, "value": r.value, "source": r.origin} for r in rows]))
         return 0
     for row in rows:
-        click.echo(f"{row.key:<44} {row.value!s:<40} {row.source}")
+        click.echo(f"{row.key:<44} {row.value!s:<40} {row.origin}")
     return 0
 
 
@@ -58,6 +59,18 @@ def schema(settings: Settings) -> int:
 
     click.echo(json.dumps(json_schema(), indent=None if settings.json else 2))
     return 0
+
+
+def _as_check(problem: Problem) -> dict[str, object]:
+    return {
+        "id": write_key(problem.key) or "file",
+        "ok": problem.severity != "error",
+        "severity": problem.severity.value,
+        "detail": problem.message,
+        "file": problem.file,
+        "line": problem.position.line,
+        "hint": None,
+    }
 
 
 def _path(settings: Settings) -> Path:

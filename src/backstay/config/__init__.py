@@ -15,6 +15,7 @@ from backstay.config.secrets_file import SecretsFile
 
 if TYPE_CHECKING:
     from backstay.config.effective import Setting
+    from backstay.config.overview import Outline
     from backstay.domain.environment import Application
 
 __all__ = [
@@ -26,15 +27,16 @@ __all__ = [
     "find",
     "json_schema",
     "load",
+    "outline",
     "show",
     "state_home",
 ]
 
 
 def load(path: Path, environment: str, environ: Mapping[str, str], home: Path | None = None) -> Application:
-    """The application in `environment`, from the file at `path`.
+    """The application in `environment`, from the file at `path`; `environ` expands `${NAME}`.
 
-    Raises ConfigError with a line for every fault. `environ` expands `${NAME}`; `home` is the state folder, by default the one that `environ` says.
+    `home` is the state folder, by default the one that `environ` says. Raises ConfigError with all faults.
     """
     from backstay.config import reading
 
@@ -53,6 +55,13 @@ def show(path: Path, environment: str, environ: Mapping[str, str], home: Path | 
     from backstay.config import effective
 
     return effective.settings(path, environment, environ, home or state_home(environ))
+
+
+def outline(path: Path, environ: Mapping[str, str]) -> Outline:
+    """Application, environments and store of the file, the rest unread. Raises ConfigError."""
+    from backstay.config import overview
+
+    return overview.outline(path, environ)
 
 
 def json_schema() -> dict[str, Any]:

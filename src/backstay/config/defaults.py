@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backstay.config import schema
+from backstay.config.locate import store_place
 from backstay.config.values import Seconds
 from backstay.domain import policy as domain
 
@@ -33,7 +34,7 @@ def filled(config: schema.Config, name: str, folder: Path, home: Path) -> schema
         update={
             "environments": {name: environment},
             "database": database,
-            "store": _store(config.store, folder),
+            "store": config.store and store_place(config.store, folder),
         }
     )
 
@@ -67,10 +68,3 @@ def _backups(config: schema.Config, name: str, folder: Path, home: Path) -> str:
     if own:
         return str(folder / own)
     return str((folder / config.backups if config.backups else home / "backups") / name)
-
-
-def _store(given: str | None, folder: Path) -> str | None:
-    """A path is meant from the file's folder; a URL and a path from the home folder say where they are."""
-    if given is None or "://" in given or given.startswith("~"):
-        return given
-    return str(folder / given)

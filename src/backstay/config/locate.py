@@ -19,7 +19,11 @@ def find(start: Path) -> Path:
         if (folder / FILE_NAME).is_file():
             return folder / FILE_NAME
     other = start / "backstay.yaml"
-    hint = f"rename {other} to {FILE_NAME}" if other.is_file() else "backstay init, or --config FILE"
+    hint = (
+        f"rename {other} to {FILE_NAME}"
+        if other.is_file()
+        else "write one (docs/configuration.md shows how), or name it with --config FILE"
+    )
     raise ConfigError(f"no {FILE_NAME} in {start} or any folder above it", hint=hint)
 
 
@@ -32,6 +36,11 @@ def state_home(environ: Mapping[str, str]) -> Path:
         return Path("/var/lib/backstay")
     home = environ.get("HOME")
     return (Path(home) if home else Path.home()) / ".local" / "state" / "backstay"
+
+
+def store_place(given: str, folder: Path) -> str:
+    """Where `store:` points: a path is meant from the file's `folder`; URLs and ~ say where they are."""
+    return given if "://" in given or given.startswith("~") else str(folder / given)
 
 
 def shown_name(path: Path) -> str:

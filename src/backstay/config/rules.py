@@ -1,7 +1,7 @@
 """Rules that look at several keys at once.
 
-They read the plain data, not the validated models, so that their faults are reported together with the schema's.
-What has the wrong type is left to the schema.
+They read the plain data, not the validated models, so that their faults are reported together with those that
+the schema finds. What has the wrong type is left to the schema.
 """
 
 from __future__ import annotations

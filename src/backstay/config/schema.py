@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -193,7 +193,7 @@ class Policy(Section):
 
 
 class Environment(Section):
-    """One place the application runs in."""
+    """One place the application runs in. One without any key is all defaults."""
 
     engine: Engine = key("Container engine.", "docker")
     hosts: Hosts = key("Hosts that run the containers; only [local] in this version.", ["local"])
@@ -207,6 +207,11 @@ class Environment(Section):
     policy: Policy = group("How careful to be.", Policy)
     ports: PortRange = key("Loopback ports that containers are published on.", "20000-20999")
     backups: FilledText | None = key("Folder for this environment's backups; relative to backstay.yml.", None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_defaults(cls, given: Any) -> Any:
+        return {} if given is None else given
 
 
 class Config(Section):

@@ -102,3 +102,11 @@ def _unquoted(value: str) -> str:
     if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
         return value[1:-1]
     return value
+
+
+class NoSecrets:
+    """The secrets of an environment that has no secrets file."""
+
+    def read(self) -> Mapping[str, Secret]:
+        """Nothing."""
+        return {}

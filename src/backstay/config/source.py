@@ -25,8 +25,8 @@ def read(path: Path, environ: Mapping[str, str]) -> Document:
     text = _text_of(document)
     if text is None:
         return document
-    loader = Loader(text)
     try:
+        loader = Loader(text)
         root = _only_document(loader, document)
         if root is not None:
             Walk(document, environ).enter(root)

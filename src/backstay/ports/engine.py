@@ -89,13 +89,17 @@ class Engine(Protocol):
         """The network `name`; created with `labels` when missing and `create`, else an EngineError."""
 
     def run(self, spec: ContainerSpec) -> Container:
-        """Create and start. A container with the same name and labels is adopted instead of made twice."""
+        """Create and start. A container with the same name and labels is adopted instead of made twice.
+
+        An adopted one that does not run is started, except a one-off (`restarts` False) that has ended: it is
+        returned with its exit code. One of that name with other labels is an error and stays untouched.
+        """
 
     def inspect(self, container: str) -> Container | None:
         """The container by id or name, or None when there is none."""
 
     def find(self, labels: Mapping[str, str]) -> list[Container]:
-        """All containers, running or not, that carry all of `labels`."""
+        """All containers, running or not, that carry all of `labels`; ValueError when `labels` is empty."""
 
     def wait(self, container: str, deadline_s: float) -> int | None:
         """The exit code once the container ended, or None when `deadline_s` seconds went by."""

@@ -3,7 +3,7 @@
 The SDK bounds every single read, and for a pull not even that. Here the socket itself knows the deadline of
 the call it serves, so a daemon that hangs, trickles or stalls half-way through a stream is given up in time.
 
-Imported at first use only: the SDK takes a fifth of a second to load, which `backstay --help` need not pay.
+Imported at first use only: the SDK takes a tenth of a second to load, which `backstay --help` need not pay.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def stop(client: APIClient, container: str, grace_s: int) -> None:
 
 
 def logs(client: APIClient, container: str, lines: int) -> list[str]:
-    """The last `lines` lines it wrote to stdout and stderr, in the order of writing."""
+    """The last `lines` lines of stdout and stderr, in the order in which the engine received them."""
     if lines < 1:
         return []
     written = client.logs(container, stdout=True, stderr=True, tail=lines)

@@ -1,6 +1,6 @@
 """The Engine port over the Docker SDK. Each call opens a client of its own and leaves nothing open.
 
-A client per call costs about two milliseconds and buys three things: no call sees another's deadline, threads
+A client per call costs a millisecond or two and buys three things: no call sees another's deadline, threads
 share nothing, and no credentials stay behind.
 """
 

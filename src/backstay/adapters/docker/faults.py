@@ -27,6 +27,8 @@ _HINTS: Final = (
     ("bind source path does not exist", "make the folder on the host, or use a named volume"),
     ("executable file not found", "look at the command in backstay.yml and at the image's entry point"),
     ("has active endpoints", "remove the containers on the network first"),
+    ("address already in use", "see who listens on the port: ss -ltnp"),
+    ("port is already allocated", "see which container publishes the port: docker ps"),
     ("network not found", "create the network, or leave its name out so that Backstay makes one"),
 )
 

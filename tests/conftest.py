@@ -1,0 +1,51 @@
+"""Fixtures of the whole suite. Without a test world the real tests are skipped, except where that is forbidden."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from tests.shop import Shop
+from tests.world import World, images
+from tests.world.errors import WorldError
+
+_numbers = count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the long variants too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="only with --long"))
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    """The running test world; its absence fails where BACKSTAY_REQUIRE_WORLD is set and skips elsewhere."""
+    try:
+        return World.current()
+    except WorldError as error:
+        if os.environ.get("BACKSTAY_REQUIRE_WORLD"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def shop_images(world: World) -> World:
+    """The world, with every version of the shop built and pushed."""
+    images.shop(world)
+    return world
+
+
+@pytest.fixture
+def shop(shop_images: World) -> Iterator[Shop]:
+    """A shop of its own for one story; nothing is deployed yet."""
+    with Shop(shop_images, f"shop{os.getpid()}x{next(_numbers)}") as made:
+        yield made
