@@ -73,7 +73,10 @@ class Run:
         while True:
             before = time.monotonic()
             await asyncio.sleep(_TICK_S)
-            self._lag_s = max(self._lag_s, time.monotonic() - before - _TICK_S)
+            lag = round(time.monotonic() - before - _TICK_S, 3)
+            if lag > self._lag_s:
+                self._lag_s = lag
+                self._shared.recorder.note(lag_s=lag)
             self._shared.recorder.flush()
             if before - begun > self._plan.max_seconds:
                 self._stop("max_seconds")
@@ -105,7 +108,7 @@ class Run:
             task.result()
         if orphaned in done:
             return False
-        self._shared.recorder.note(ended_by=self._ended_by or "no clients", lag_s=round(self._lag_s, 3))
+        self._shared.recorder.note(ended_by=self._ended_by or "no clients", lag_s=self._lag_s)
         self._shared.recorder.close()
         return True
 

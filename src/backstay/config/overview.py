@@ -1,5 +1,7 @@
-"""The little that every command needs of backstay.yml, read without validating the rest: `status` must be quick, and
-must work at 3 a.m. with a file that somebody has just broken elsewhere."""
+"""The little that every command needs of backstay.yml, without validating the rest.
+
+`status` must be quick, and must work at 3 a.m. with a file that somebody has just broken elsewhere.
+"""
 
 from __future__ import annotations
 

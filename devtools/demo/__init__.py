@@ -1,0 +1,1 @@
+"""Demonstrations: the main job, end to end, on real parts."""
