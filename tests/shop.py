@@ -112,7 +112,7 @@ class Shop:
                 under=self.under,
                 first=first,
                 last=first + 99,
-            )  # fmt: skip
+            )
         )
 
     def __exit__(
@@ -158,9 +158,13 @@ class Shop:
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """Start `backstay …` and leave it running."""
         return subprocess.Popen(
-            self.argv(*words), env=self.env, cwd=self.folder,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            self.argv(*words),
+            env=self.env,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def deploy(self, version: str, *words: str) -> Answer:
         return self.run("deploy", "dev", "--version", version, "--json", *words)

@@ -55,10 +55,10 @@ def _paths(value: Any, path: KeyPath = ()) -> list[KeyPath]:
     return [path, *(below for part, child in children for below in _paths(child, (*path, part)))]
 
 
-def _put(data: Any, path: KeyPath, value: Any, remove: bool) -> Any:
+def _put(data: Any, path: tuple[Any, ...], value: Any, remove: bool) -> Any:
     if not path:
         return data if remove else value
-    parent = data
+    parent: Any = data
     for part in path[:-1]:
         try:
             parent = parent[part]

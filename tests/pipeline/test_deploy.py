@@ -193,3 +193,18 @@ def test_no_secret_value_reaches_the_store(town: Town) -> None:
 
 def _ignore(value: object) -> None:
     return None
+
+
+def test_a_release_that_dies_again_and_again_is_not_promoted_between_two_deaths(town: Town) -> None:
+    town.deploy("v1")
+    started = town.clock.elapsed_s
+
+    def die_every_seven_seconds(elapsed_s: float) -> None:
+        for container in list(town.engine.containers.values()):
+            if container.labels["backstay.deployment"] == "d2":
+                town.engine.change(container.id, restarts=int((elapsed_s - started) // 7))
+
+    town.clock.on_tick = die_every_seven_seconds
+    ended = town.deploy("v2")
+    assert ended.state is DeploymentState.ROLLED_BACK
+    assert ended.reason and "restarted 3 times" in ended.reason

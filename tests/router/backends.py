@@ -80,8 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.sendall(self.server.name.encode() + b":" + data)
         self.close_connection = True
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
 
 
 def get(port: int, path: str = "/", headers: dict[str, str] | None = None) -> tuple[int, str, dict[str, str]]:

@@ -283,7 +283,7 @@ def test_two_environments_cannot_share_an_address(router: HaproxyRouter, port: i
     router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
     other = HaproxyRouter(router.folder.parent / "o", "shop", "uat")
     try:
-        with pytest.raises(RouterError, match="is taken by haproxy|is taken by python"):
+        with pytest.raises(RouterError, match=r"is taken by (haproxy|python)"):
             other.ensure((Bind("127.0.0.1", port),), NONCE, 1)
     finally:
         other.stop()

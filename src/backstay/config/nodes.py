@@ -27,15 +27,23 @@ _BOOL: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
 _NULL: Final = re.compile(r"~|null|Null|NULL|")
 
 
+class TooMuch(yaml.MarkedYAMLError):
+    """The file is YAML, but larger or deeper than any configuration can be."""
+
+
 class Loader(yaml.SafeLoader):
-    """Composes nodes only; scalars resolve by the core schema, and depth is bounded."""
+    """Composes nodes only; scalars resolve by the core schema, and depth and number are bounded."""
 
     depth = 0
+    composed = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         if self.depth >= DEEPEST:
-            raise yaml.composer.ComposerError(None, None, f"nested more than {DEEPEST} levels deep", mark)
+            raise TooMuch(None, None, f"nested more than {DEEPEST} levels deep", mark)
+        self.composed += 1
+        if self.composed > MOST_VALUES:
+            raise TooMuch(None, None, f"more than {MOST_VALUES} values", mark)
         self.depth += 1
         try:
             return super().compose_node(parent, index)
@@ -73,9 +81,7 @@ class Walk:
         self.document.values[path] = _start(node)
         self.seen += 1
         if self.seen > MOST_VALUES:
-            raise yaml.MarkedYAMLError(
-                None, None, f"more than {MOST_VALUES} values, aliases included", node.start_mark
-            )
+            raise TooMuch(None, None, f"more than {MOST_VALUES} values, aliases included", node.start_mark)
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, path)
         if id(node) in self.open:

@@ -49,7 +49,7 @@ def restricted(path: Path, environment: str, environ: Mapping[str, str]) -> tupl
 
 def validated(document: Document) -> tuple[schema.Config | None, list[Problem]]:
     """The validated file, or None and its faults. A value gets one fault, the one that caused others."""
-    if document.data is None:
+    if document.data is None and document.problems:
         return None, list(document.problems)
     config, faults = schema.validate(document.data)
     problems = list(document.problems)

@@ -10,8 +10,6 @@ import typing
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
 
 from backstay.config.fields import (
     Address,
@@ -278,24 +276,25 @@ def _inner(annotation: Any) -> Any:
     return _inner(arguments[-1]) if arguments else annotation
 
 
-class _EditorSchema(GenerateJsonSchema):
-    """An empty value is a fault in the file, so null is not offered to editors."""
-
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
-        shown = super().dict_schema(schema)
-        return {**shown, "additionalProperties": False} if "patternProperties" in shown else shown
-
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        shown = super().default_schema(schema)
-        if shown.get("default", ...) is None:
-            del shown["default"]
-        return shown
-
-
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of the file, for editors."""
-    shown = Config.model_json_schema(schema_generator=_EditorSchema, by_alias=True)
+    shown = _for_editors(Config.model_json_schema())
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **shown, "title": "backstay.yml"}
+
+
+def _for_editors(shown: Any) -> Any:
+    """Without null, which stands for a key that is not given, and without keys that fit no pattern."""
+    if isinstance(shown, list):
+        return [_for_editors(item) for item in shown]
+    if not isinstance(shown, dict):
+        return shown
+    kept = {key: _for_editors(item) for key, item in shown.items()}
+    if kept.get("default", ...) is None:
+        del kept["default"]
+    alternatives = kept.get("anyOf", [])
+    if {"type": "null"} in alternatives:
+        [only] = [item for item in alternatives if item != {"type": "null"}]
+        kept = {**only, **{key: item for key, item in kept.items() if key != "anyOf"}}
+    if "patternProperties" in kept:
+        kept["additionalProperties"] = False
+    return kept

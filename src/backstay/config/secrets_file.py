@@ -43,9 +43,12 @@ class SecretsFile:
                 else None
             )
             raise SecretsError(f"{self.path}: cannot be read: {error.strerror}", hint=hint) from None
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             self._refuse_exposed(os.fstat(descriptor))
-            raw = file.read(LARGEST_FILE + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                raw = file.read(LARGEST_FILE + 1)
+        finally:
+            os.close(descriptor)
         if len(raw) > LARGEST_FILE:
             raise SecretsError(f"{self.path}: larger than 1 MiB")
         try:

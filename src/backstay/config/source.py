@@ -10,7 +10,7 @@ import yaml
 
 from backstay.config.document import Document
 from backstay.config.locate import shown_name
-from backstay.config.nodes import Loader, Walk
+from backstay.config.nodes import Loader, TooMuch, Walk
 from backstay.config.problem import Position, Problem
 
 LARGEST_FILE: Final = 1024 * 1024
@@ -34,7 +34,9 @@ def read(path: Path, environ: Mapping[str, str]) -> Document:
         mark = error.problem_mark or error.context_mark
         where = Position(mark.line + 1, mark.column + 1) if mark else Position()
         told = error.problem or error.context or "cannot be read"
-        document.problems.append(Problem(document.name, where, (), f"not YAML: {told}"))
+        document.problems.append(
+            Problem(document.name, where, (), told if isinstance(error, TooMuch) else f"not YAML: {told}")
+        )
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         where = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))

@@ -22,6 +22,7 @@ VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 MEMORY: Final = r"[0-9]{1,15}[bkmgBKMG]?"
 DURATION: Final = r"[0-9]+(\.[0-9]+)?\s*(ms|s|m|h)"
 IMAGE: Final = r"[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+HEADER: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 URL_PATH: Final = r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*"
 
 _SIZES: Final = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -186,7 +187,7 @@ def request_path(value: Any) -> str:
 
 
 def header_name(value: Any) -> str:
-    if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value) is None:
+    if not isinstance(value, str) or re.fullmatch(HEADER, value) is None:
         raise ValueError("must be a header name like content-type")
     return value
 

@@ -17,6 +17,8 @@ from backstay.pipeline.steps.smoke import public, run_tests
 from backstay.pipeline.steps.start import placements_of
 
 TOLD_EVERY_S = 5.0
+QUIET_S = 30.0
+"""How long a release must run without dying after a restart seen in its bake."""
 
 
 class TriggerFired(StepFailed):
@@ -87,9 +89,12 @@ class Watch:
 
     @property
     def is_over(self) -> bool:
-        """After the bake time, counted anew from the last restart: a release that keeps dying is not quiet yet."""
-        last = max((t for times in self.restarts.values() for t in times), default=0.0)
-        return self.now_s >= last + self.run.environment.policy.bake_s
+        """After the bake time; a release that restarted meanwhile must first have been quiet for a while, because a
+        container that dies every few seconds is between two deaths most of the time."""
+        bake_s = self.run.environment.policy.bake_s
+        restarts = [t for times in self.restarts.values() for t in times]
+        quiet_at = max(restarts) + max(bake_s, QUIET_S) if restarts else 0.0
+        return self.now_s >= max(bake_s, quiet_at)
 
     def observation(self) -> Observation:
         return Observation(

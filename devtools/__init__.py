@@ -1,0 +1,1 @@
+"""Tools for working on Backstay itself; no part of the product."""

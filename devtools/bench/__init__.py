@@ -1,0 +1,1 @@
+"""Measures what the project promises, each figure beside something a reader knows."""

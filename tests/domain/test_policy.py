@@ -1,0 +1,62 @@
+"""The built-in policies: the numbers people rely on, per name of an environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from backstay.domain.policy import BUILT_IN, BackupRule, Level, Triggers, default_level
+
+NAMES = {
+    "dev": Level.BASIC,
+    "uat": Level.STANDARD,
+    "prod": Level.STRICT,
+    "production": Level.STRICT,
+    "staging": Level.STRICT,
+    "DEV": Level.STRICT,
+    "dev2": Level.STRICT,
+    "": Level.STRICT,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_is_not_known_is_strict(name: str) -> None:
+    assert default_level(name) is NAMES[name]
+
+
+@pytest.mark.parametrize(
+    ("level", "backup", "bake_s", "smoke_every_s"),
+    [
+        (Level.BASIC, BackupRule.MIGRATION, 10.0, None),
+        (Level.STANDARD, BackupRule.ALWAYS, 120.0, None),
+        (Level.STRICT, BackupRule.ALWAYS, 600.0, 5.0),
+    ],
+)
+def test_what_each_level_demands(
+    level: Level, backup: BackupRule, bake_s: float, smoke_every_s: float | None
+) -> None:
+    policy = BUILT_IN[level]
+    assert (policy.level, policy.backup, policy.bake_s, policy.smoke_every_s) == (
+        level, backup, bake_s, smoke_every_s,
+    )  # fmt: skip
+
+
+def test_every_level_is_built_in_with_the_same_triggers() -> None:
+    assert set(BUILT_IN) == set(Level)
+    assert {policy.triggers for policy in BUILT_IN.values()} == {Triggers()}
+
+
+def test_the_triggers_people_rely_on() -> None:
+    assert Triggers() == Triggers(
+        failed_probes=3,
+        probe_interval_s=1,
+        probe_deadline_s=2,
+        failed_smokes=2,
+        restarts=2,
+        restart_window_s=300,
+        error_points=0.05,
+        slow_points=0.05,
+        slow_answer_s=2,
+        sample_window_s=60,
+        baseline_window_s=300,
+        least_requests=20,
+    )
