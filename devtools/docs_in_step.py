@@ -1,7 +1,7 @@
 """Are the documents in step with the program? Run as `python -m devtools.docs_in_step`.
 
-Compares what the program really has (commands, options, exit statuses, configuration keys) with what the documents
-name, and looks up every relative link. Prints one line per difference; exit status 1 when there is any.
+Compares what the program really has (commands, options, exit statuses, configuration keys, tests) with what the
+documents name, and looks up every relative link. Prints one line per difference; exit status 1 when there is any.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ Lookup = Callable[[str], click.Command]
 
 def main(root: Path = ROOT) -> int:
     """Print every difference; 0 when there is none."""
-    problems = [*check_commands(root), *check_statuses(root), *check_keys(root), *check_links(root)]
+    problems = [*check_commands(root), *check_statuses(root), *check_keys(root)]
+    problems += [*check_tests(root), *check_links(root)]
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
@@ -45,7 +46,10 @@ def main(root: Path = ROOT) -> int:
 
 
 def check_commands(root: Path, table: Iterable[str] | None = None, lookup: Lookup | None = None) -> list[str]:
-    """A section `## NAME` per command, and in it each of its options; the common options before the first command."""
+    """A section `## NAME` per command with each of its options; the common options before the first of them.
+
+    `table` and `lookup` stand in for the program's own commands.
+    """
     path = root / COMMANDS
     names = list(cli_main.COMMANDS if table is None else table)
     find = lookup or _load
@@ -62,7 +66,7 @@ def check_commands(root: Path, table: Iterable[str] | None = None, lookup: Looku
     problems += [
         f"{COMMANDS}: section {words!r} is no command"
         for words in sections
-        if words and words not in known and words.split()[0] in known
+        if words and words not in known and words.split()[0] in names
     ]
     return problems
 
@@ -70,7 +74,8 @@ def check_commands(root: Path, table: Iterable[str] | None = None, lookup: Looku
 def check_statuses(root: Path) -> list[str]:
     """A table row `| STATUS |` for every exit status of the error tree."""
     text = (root / COMMANDS).read_text(encoding="utf-8")
-    wanted = {e.exit_status for _, e in inspect.getmembers(errors, inspect.isclass) if _is_error(e)}
+    found = (kind for _, kind in inspect.getmembers(errors, inspect.isclass))
+    wanted = {kind.exit_status for kind in found if issubclass(kind, errors.BackstayError)}
     return [
         f"{COMMANDS}: exit status {status} is not in a table"
         for status in sorted(wanted | OTHER_STATUSES)
@@ -79,7 +84,7 @@ def check_statuses(root: Path) -> list[str]:
 
 
 def check_keys(root: Path) -> list[str]:
-    """Every configuration key, as a word in backticks or in an example; nothing while the document is not there."""
+    """Every configuration key, somewhere in its document; nothing while there is no such document."""
     path = root / CONFIGURATION
     if not path.exists():
         return []
@@ -91,12 +96,24 @@ def check_keys(root: Path) -> list[str]:
     ]
 
 
+def check_tests(root: Path, tests: Path = ROOT / "tests") -> list[str]:
+    """Every test that a document names by its function or its file is there."""
+    code = {path: path.read_text(encoding="utf-8") for path in tests.rglob("test_*.py")}
+    names = {name for text in code.values() for name in re.findall(r"def (test_\w+)", text)}
+    files = {path.relative_to(tests).as_posix() for path in code}
+    problems = []
+    for path in _documents(root):
+        text = path.read_text(encoding="utf-8")
+        told = set(re.findall(r"(?<![\w/])test_\w+(?![\w.])", text)) - names
+        told |= set(re.findall(r"(?<![\w/])(?:tests/)?(\w+/test_\w+\.py)", text)) - files
+        problems += [f"{path.relative_to(root)}: there is no {name}" for name in sorted(told)]
+    return problems
+
+
 def check_links(root: Path) -> list[str]:
     """Every relative link leads to a file, and to a heading of it when it names one."""
     problems = []
-    for path in [*(root / name for name in TOP), *sorted((root / "docs").glob("*.md"))]:
-        if not path.exists():
-            continue
+    for path in _documents(root):
         for target in _LINK.findall(_FENCE.sub("", path.read_text(encoding="utf-8"))):
             if re.match(r"[a-z]+:", target):
                 continue
@@ -107,6 +124,11 @@ def check_links(root: Path) -> list[str]:
             elif anchor and anchor not in _anchors(found):
                 problems.append(f"{path.relative_to(root)}: {target} names no heading")
     return problems
+
+
+def _documents(root: Path) -> list[Path]:
+    found = [*(root / name for name in TOP), *sorted((root / "docs").glob("*.md"))]
+    return [path for path in found if path.exists()]
 
 
 def _load(name: str) -> click.Command:
@@ -138,7 +160,7 @@ def _lacking(options: Iterable[str], text: str, where: str) -> list[str]:
 
 
 def _sections(text: str) -> dict[str, str]:
-    """Text per `## ` heading (backticks taken off); what stands before the first command's under the name ''."""
+    """Text per `## ` heading; under the name '' everything before the first command's."""
     parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
     sections = {
         heading.strip().strip("`"): body for heading, body in zip(parts[1::2], parts[2::2], strict=True)
@@ -171,10 +193,6 @@ def _anchors(path: Path) -> set[str]:
     return {
         re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for _, heading in _HEADING.findall(text)
     }
-
-
-def _is_error(found: object) -> bool:
-    return isinstance(found, type) and issubclass(found, errors.BackstayError)
 
 
 if __name__ == "__main__":

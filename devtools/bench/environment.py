@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.shop import Answer, Shop
+from tests.world import World
 
 
 class BenchError(Exception):
@@ -15,6 +16,10 @@ class BenchError(Exception):
 
 class BenchShop(Shop):
     """A shop with patient limits, because a loaded machine is measured here and not judged by its smoke tests."""
+
+    def __enter__(self) -> BenchShop:
+        super().__enter__()
+        return self
 
     @property
     def env(self) -> dict[str, str]:
@@ -33,7 +38,7 @@ class BenchShop(Shop):
         return self.must("deploy", "dev", "--version", version, "--json", *words)
 
 
-def patient(world: Any, name: str, bake: str = "1s") -> BenchShop:
+def patient(world: World, name: str, bake: str = "1s") -> BenchShop:
     """A shop of the name, with a bake of the given length; use it as a context manager."""
     return BenchShop(world, name, bake=bake, deadline="60s", under="")
 

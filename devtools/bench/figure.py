@@ -83,7 +83,7 @@ def table(result: Result) -> str:
     return "\n".join([*lines, *(f"  · {note}" for note in result.notes)])
 
 
-def _row(figure: Figure) -> tuple[str, ...]:
+def _row(figure: Figure) -> tuple[str, str, str, str, str, str, str]:
     bars = []
     if figure.at_most is not None:
         bars.append(f"≤ {_number(figure.at_most)}")

@@ -39,12 +39,13 @@ class Watch:
 
     def _follow(self) -> None:
         while not self._stop.is_set():
-            resident = 0
+            resident: dict[str, int] = {}
             for role, process in self._processes():
                 peak, now = memory_of(process)
                 self.peaks[role] = max(self.peaks.get(role, 0), peak)
-                resident += now
-            self.together = max(self.together, resident)
+                # A child between fork and exec looks like its parent and shares its pages: it counts once.
+                resident[role] = max(resident.get(role, 0), now)
+            self.together = max(self.together, sum(resident.values()))
             time.sleep(PAUSE_S)
 
     def _processes(self) -> Iterator[tuple[str, Path]]:

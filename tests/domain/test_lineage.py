@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,6 @@ from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentSta
 from backstay.domain.lineage import is_quarantined, lineage, previous_release
 from tests.domain.histories import ran, reversed_by_hand, reversed_by_itself, went_back
 
-LIVE, PREVIOUS = "live", "previous"
 RELEASES = st.sampled_from(["r1", "r2", "r3"])
 HISTORIES = st.lists(
     st.builds(
@@ -66,7 +67,7 @@ def test_the_last_success_is_live_and_no_release_follows_itself(history: list[De
     served = lineage(history)
     made_live = [d.release for d in history if d.state is DeploymentState.SUCCEEDED and d.release]
     assert served[-1:] == made_live[-1:]
-    assert all(one != next_ for one, next_ in zip(served, served[1:], strict=False))
+    assert all(one != next_ for one, next_ in pairwise(served))
 
 
 @given(HISTORIES)

@@ -111,7 +111,9 @@ def _failed_smokes(seen: Observation, limits: Triggers) -> Trigger | None:
 
 def _errors(seen: Observation, limits: Triggers) -> Trigger | None:
     new, old = seen.new, seen.old
-    if new.requests < limits.least_requests or new.error_share() - old.error_share() <= limits.error_points:
+    if new.requests < limits.least_requests or not _exceeds(
+        new.error_share() - old.error_share(), limits.error_points
+    ):
         return None
     return Trigger(
         "errors",
@@ -122,10 +124,17 @@ def _errors(seen: Observation, limits: Triggers) -> Trigger | None:
 
 def _slow_answers(seen: Observation, limits: Triggers) -> Trigger | None:
     new, old = seen.new, seen.old
-    if new.requests < limits.least_requests or new.slow_share() - old.slow_share() <= limits.slow_points:
+    if new.requests < limits.least_requests or not _exceeds(
+        new.slow_share() - old.slow_share(), limits.slow_points
+    ):
         return None
     return Trigger(
         "slow",
         f"{new.slow_share():.1%} of {new.requests} answers took longer than {limits.slow_answer_s:g} s "
         f"(old slot: {old.slow_share():.1%}); the limit is {limits.slow_points * 100:g} points more",
     )
+
+
+def _exceeds(points: float, limit: float) -> bool:
+    """Whether a difference of shares is more than `limit`; what binary fractions round to is not "more"."""
+    return points - limit > 1e-9

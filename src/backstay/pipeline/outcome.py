@@ -7,7 +7,7 @@ from typing import Any
 from backstay.domain.deployment import DeploymentState
 from backstay.domain.step import StepState
 from backstay.errors import Aborted, BackstayError, BackupFailed, CheckFailed, NeedsAttention
-from backstay.pipeline.run import RolledBackByHand, Run
+from backstay.pipeline.run import RolledBackByHand, Run, WorkerDied
 from backstay.pipeline.saga import Saga
 from backstay.pipeline.times import parse_rfc3339, rfc3339
 
@@ -44,7 +44,7 @@ def fail(saga: Saga, error: BackstayError) -> None:
         error=error,
         failed_step=failed_step,
         rollback_s=rollback_s,
-        automatic=flipped and not isinstance(error, RolledBackByHand | Aborted),
+        automatic=flipped and not isinstance(error, RolledBackByHand | WorkerDied | Aborted),
     )
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from backstay.domain.recovery import Course, course
-from backstay.errors import StepFailed
 from backstay.pipeline.deploy import RETIRE, STEPS
 from backstay.pipeline.outcome import fail, succeed
-from backstay.pipeline.run import Run
+from backstay.pipeline.run import Run, WorkerDied
 from backstay.pipeline.saga import Saga
 
 
@@ -22,4 +21,4 @@ def recover(run: Run) -> None:
         saga.do_leniently(RETIRE)
         succeed(run)
     else:
-        fail(saga, StepFailed("the worker died before the release was proven", hint="deploy again"))
+        fail(saga, WorkerDied("the worker died before the release was proven", hint="deploy again"))

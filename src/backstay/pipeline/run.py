@@ -30,6 +30,10 @@ class RolledBackByHand(StepFailed):
     """Somebody asked for the rollback of a deployment that bakes."""
 
 
+class WorkerDied(StepFailed):
+    """The worker died before the release was proven; that says nothing about the release."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """The ports, wired."""

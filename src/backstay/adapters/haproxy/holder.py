@@ -80,8 +80,13 @@ class Holder:
         wanted = {a: self.sockets.get(a) or fresh[a] for a in addresses}
         checked = subprocess.run(
             [_haproxy(), "-c", "-f", str(self.folder / "haproxy.cfg")],
-            env=_environment(wanted), pass_fds=[s.fileno() for s in wanted.values()], capture_output=True, text=True, timeout=20, check=False,
-        )  # fmt: skip
+            env=_environment(wanted),
+            pass_fds=[one.fileno() for one in wanted.values()],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
         if checked.returncode != 0:
             for one in fresh.values():
                 one.close()
@@ -103,9 +108,12 @@ class Holder:
             os.close(self.pidfd)
             self.old.append(self.process)
         self.process = subprocess.Popen(
-            argv, env=_environment(self.sockets), pass_fds=[s.fileno() for s in self.sockets.values()],
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            argv,
+            env=_environment(self.sockets),
+            pass_fds=[one.fileno() for one in self.sockets.values()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         self.started_at = time.monotonic()
         (self.folder / "haproxy.pid").write_text(f"{self.process.pid}\n")
         self.pidfd = os.pidfd_open(self.process.pid)

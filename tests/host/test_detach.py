@@ -1,0 +1,81 @@
+"""A detached process is tied to nothing of ours: not the session, not the terminal, not the log's reader."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from backstay.adapters.detach import LEFT_BEHIND, detach, exit_status
+
+STORY = """
+import os, sys
+print("out", os.getsid(0) == os.getpid(), os.getpgid(0) == os.getpid(), sys.argv[1:], flush=True)
+print("err", sorted(k for k in os.environ if k in ("KEPT", "RUNNER_TRACKING_ID", "INVOCATION_ID")),
+      file=sys.stderr, flush=True)
+print("in", repr(sys.stdin.read()))
+print("open", sorted(int(n) for n in os.listdir("/proc/self/fd"))[:4])
+try:
+    open("/dev/tty")
+except OSError as error:
+    print("tty", error.errno)
+sys.exit(7)
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "detached_story.py").write_text(STORY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return "detached_story"
+
+
+def ended(pid: int) -> int:
+    deadline = time.monotonic() + 20
+    while (status := exit_status(pid)) is None:
+        assert time.monotonic() < deadline, "the detached process did not end"
+        time.sleep(0.01)
+    return status
+
+
+def test_it_has_a_session_and_a_group_of_its_own_and_no_terminal(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEPT", "1")
+    for name in LEFT_BEHIND:
+        monkeypatch.setenv(name, "1")
+    log = tmp_path / "worker.log"
+    read, write = os.pipe()
+    try:
+        assert ended(detach(module, ["one", "two words"], log)) == 7
+    finally:
+        os.close(read)
+        os.close(write)
+    said = dict(line.split(" ", 1) for line in log.read_text().splitlines())
+    assert said["out"] == "True True ['one', 'two words']"
+    assert said["err"] == "['KEPT']"
+    assert said["in"] == "''"
+    assert said["open"] == "[0, 1, 2, 3]", "3 is the listing itself: nothing of ours was inherited"
+    assert said["tty"] == "6"
+
+
+def test_the_log_is_for_its_owner_and_grows(module: str, tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    for _ in range(2):
+        ended(detach(module, [], log))
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert log.read_text().count("out ") == 2
+
+
+def test_while_it_runs_it_has_no_exit_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "waits.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    pid = detach("waits", [], tmp_path / "log")
+    try:
+        assert exit_status(pid) is None
+    finally:
+        os.kill(pid, 9)
+    assert ended(pid) == -9
