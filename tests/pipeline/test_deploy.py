@@ -208,3 +208,11 @@ def test_a_release_that_dies_again_and_again_is_not_promoted_between_two_deaths(
     ended = town.deploy("v2")
     assert ended.state is DeploymentState.ROLLED_BACK
     assert ended.reason and "restarted 3 times" in ended.reason
+
+
+def test_a_first_deploy_that_fails_in_public_leaves_an_empty_environment(town: Town) -> None:
+    town.prober.slot = lambda: "green"
+    ended = town.deploy("v1")
+    assert (ended.exit_status, ended.failed_step) == (20, "public-smoke")
+    assert town.router.flips == [Slot.BLUE, Slot.GREEN]
+    assert town.serving == {} and not town.engine.containers

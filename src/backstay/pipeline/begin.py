@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from backstay.domain.deployment import Deployment, DeploymentState
@@ -91,7 +92,11 @@ def locked(held: Lease, store: Reader) -> Locked:
     doing = f", {deployment.state}" if deployment else ""
     return Locked(
         f"{held.environment} is locked by {held.owner.name}@{held.owner.host} (pid {held.owner.pid}) "
-        f"for {held.purpose}{doing}",
+        f"for {held.purpose}{doing}, since {_clock(held.acquired_at)} and at most until {_clock(held.expires_at)}",
         hint=f"backstay attach {held.environment} follows it, backstay abort {held.environment} stops it safely",
         state="nothing was changed",
     )
+
+
+def _clock(epoch_s: float) -> str:
+    return rfc3339(datetime.fromtimestamp(epoch_s, UTC))

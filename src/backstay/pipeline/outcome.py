@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backstay.domain.deployment import DeploymentState
-from backstay.domain.step import StepState
+from backstay.domain.step import StepState, Truth
 from backstay.errors import Aborted, BackstayError, BackupFailed, CheckFailed, NeedsAttention
 from backstay.pipeline.run import RolledBackByHand, Run, WorkerDied
 from backstay.pipeline.saga import Saga
@@ -24,7 +24,7 @@ def succeed(run: Run) -> None:
 def fail(saga: Saga, error: BackstayError) -> None:
     """Reverse what was started, then say what failed, why, and what state is left."""
     run = saga.run
-    flipped = _had_switched(run)
+    flipped = _had_switched(saga)
     failed_step = _failed_step(run)
     run.decided_at = run.world.clock.monotonic()
     run.tell("reversal_started", error.message)
@@ -80,9 +80,14 @@ def _status(error: BackstayError) -> int:
     return FAILED_STATUS
 
 
-def _had_switched(run: Run) -> bool:
-    done = [r for r in run.world.store.steps(run.id) if r.name == "switch"]
-    return bool(done) and done[0].state is not StepState.FAILED
+def _had_switched(saga: Saga) -> bool:
+    """Whether traffic really moved: the journal says so, or a step that has only its intent there is asked."""
+    for record in saga.run.world.store.steps(saga.run.id):
+        if record.name == "switch":
+            if record.state is StepState.STARTED:
+                return saga.steps["switch"].probe(saga.run, record) is Truth.HAPPENED
+            return record.state is not StepState.FAILED
+    return False
 
 
 def _failed_step(run: Run) -> str | None:

@@ -87,6 +87,7 @@ class SwitchStep:
         """
         old = run.plan.before.live
         if old is None:
+            run.world.router.switch(run.plan.target.other, run.token)  # the empty slot: nothing served before
             run.save_slots(run.slots.switched(None))
             return
         sick = self._sick(run, old)
