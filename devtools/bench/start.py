@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import subprocess
@@ -10,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from devtools.bench.environment import BenchError, console_script, patient
+from devtools.bench.environment import BenchError, as_installed, console_script, patient
 from devtools.bench.figure import Beside, Figure, Result, middle
 from tests.world import World
 
@@ -53,10 +54,11 @@ def alternate(programs: Mapping[str, Sequence[str]], runs: int) -> dict[str, lis
     return walls
 
 
-def wall(argv: Sequence[str], **options: object) -> float:
+def wall(argv: Sequence[str], env: Mapping[str, str] | None = None) -> float:
     """Seconds from start to end of a process; BenchError when it fails."""
+    env = as_installed(env or os.environ)
     began = time.perf_counter()
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, **options)  # type: ignore[call-overload]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
     took = time.perf_counter() - began
     if done.returncode != 0:
         raise BenchError(f"{' '.join(argv)} ended with {done.returncode}: {done.stderr[-500:]}")

@@ -15,6 +15,7 @@ from backstay.errors import UsageError
 
 if TYPE_CHECKING:
     from backstay.pipeline.run import World
+    from backstay.ports.clock import Clock
     from backstay.ports.engine import Engine
     from backstay.ports.prober import Prober
     from backstay.ports.router import Router
@@ -135,3 +136,22 @@ def prober() -> Prober:
 def host() -> LinuxHost:
     """This machine."""
     return LinuxHost()
+
+
+def clock() -> Clock:
+    """This machine's."""
+    return SystemClock()
+
+
+def start_worker(where: Place, deployment: str, log: Path) -> int:
+    """Start the worker of a deployment, detached from us, and return its pid."""
+    from backstay.adapters.detach import detach
+
+    return detach("backstay.worker", [str(where.home), str(where.store), deployment], log)
+
+
+def exit_status(pid: int) -> int | None:
+    """Exit status of a worker that we started; None while it runs."""
+    from backstay.adapters.detach import exit_status as status_of
+
+    return status_of(pid)

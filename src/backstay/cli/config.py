@@ -12,7 +12,7 @@ from backstay.cli.options import Settings, with_common_options
 from backstay.config.problem import Problem, write_key
 
 
-@click.group(name="config", invoke_without_command=False)
+@click.group(name="config", epilog="\b\nExamples:\n  backstay config check\n  backstay config show prod\n")
 def command() -> None:
     """Check, show or describe backstay.yml."""
 
@@ -51,7 +51,7 @@ def show(settings: Settings, environment: str) -> int:
     return 0
 
 
-@command.command()
+@command.command(epilog="\b\nExample:\n  backstay config schema > backstay.schema.json\n")
 @with_common_options
 def schema(settings: Settings) -> int:
     """Print JSON Schema of backstay.yml, for editors."""

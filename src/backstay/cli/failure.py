@@ -15,6 +15,7 @@ from uuid import uuid4
 import click
 
 from backstay.cli.options import Settings
+from backstay.config import state_home
 from backstay.errors import BackstayError
 
 
@@ -59,7 +60,7 @@ def tell(error: BackstayError, settings: Settings) -> None:
 def report(error: Exception) -> int:
     """Write the report of a bug and print its id; returns the exit status 1."""
     id_ = uuid4().hex[:8]
-    home = Path(os.environ.get("BACKSTAY_HOME") or "~/.local/state/backstay").expanduser()
+    home = state_home(os.environ)
     text = "".join(traceback.format_exception(error))
     where = _save(home / "reports" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{id_}.txt", text)
     click.echo(f"error: internal error {id_} ({type(error).__name__})", err=True)

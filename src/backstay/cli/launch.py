@@ -7,7 +7,6 @@ import time
 import click
 
 from backstay import wiring
-from backstay.adapters.detach import detach, exit_status
 from backstay.domain.lease import Lease
 from backstay.errors import BackstayError
 from backstay.pipeline.begin import Beginner
@@ -22,9 +21,7 @@ def beginner(where: wiring.Place, store: Store) -> Beginner:
     def spawn(lease: Lease, deployment: str) -> None:
         start_worker(where, store, lease, deployment)
 
-    from backstay.adapters.clock import SystemClock
-
-    return Beginner(store, wiring.host(), SystemClock(), spawn)
+    return Beginner(store, wiring.host(), wiring.clock(), spawn)
 
 
 def start_worker(where: wiring.Place, store: Store, lease: Lease, deployment: str) -> None:
@@ -32,13 +29,13 @@ def start_worker(where: wiring.Place, store: Store, lease: Lease, deployment: st
     logs = where.home / "logs"
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = logs / f"worker-{deployment}.log"
-    pid = detach("backstay.worker", [str(where.home), str(where.store), deployment], log)
+    pid = wiring.start_worker(where, deployment, log)
     deadline = time.monotonic() + ADOPT_DEADLINE_S
     while time.monotonic() < deadline:
         held = store.lease(lease.app, lease.environment)
         if held is None or held.token != lease.token or held.owner.pid == pid:
             return
-        if exit_status(pid) is not None:
+        if wiring.exit_status(pid) is not None:
             break
         time.sleep(0.01)
     store.release_lease(lease)

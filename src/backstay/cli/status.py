@@ -50,7 +50,6 @@ def command(settings: Settings, environment: str | None) -> int:
 
 
 def _look(found: Project, environment: str) -> dict[str, Any]:
-    from backstay.adapters.clock import SystemClock
     from backstay.pipeline.status import status
 
     look = Look(
@@ -59,7 +58,7 @@ def _look(found: Project, environment: str) -> dict[str, Any]:
         router=wiring.router(found.where, found.app, environment),
         prober=wiring.prober(),
         host=wiring.host(),
-        clock=SystemClock(),
+        clock=wiring.clock(),
     )
     return status(look, found.app, environment)
 

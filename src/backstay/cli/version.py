@@ -10,7 +10,7 @@ from backstay import __version__
 from backstay.cli.options import Settings, with_common_options
 
 
-@click.command()
+@click.command(epilog="\b\nExamples:\n  backstay version\n  backstay version --json\n")
 @with_common_options
 def command(settings: Settings) -> int:
     """Print the version."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 
@@ -35,5 +35,6 @@ class Backup:
 
 
 def backup_id(app: str, environment: str, at: datetime) -> str:
-    """`APP_ENV_YYYYmmdd_HHMMSSmmm` in UTC: sortable, and distinct down to the millisecond."""
+    """`APP_ENV_YYYYmmdd_HHMMSSmmm` in UTC: sortable, and distinct down to the millisecond. `at` is aware."""
+    at = at.astimezone(UTC)
     return f"{app}_{environment}_{at:%Y%m%d_%H%M%S}{at.microsecond // 1000:03d}"

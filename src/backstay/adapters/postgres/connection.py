@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
@@ -33,22 +33,12 @@ def environment(url: Secret) -> Iterator[dict[str, str]]:
 
     Raises DatabaseError when the URL is not a PostgreSQL URL with a database name.
     """
-    parts = urlsplit(url.reveal())
-    scheme = parts.scheme.partition("+")[0]
+    parts, port = _split(url.reveal())
     name = unquote(parts.path.lstrip("/"))
-    try:
-        port = parts.port or DEFAULT_PORT
-    except ValueError:
-        port = 0
-    if scheme not in SCHEMES or not name or not port:
-        raise DatabaseError(
-            "the database URL is not of the form postgresql://USER:PASSWORD@HOST:PORT/NAME",
-            hint="mend the secret that database.backup_url_secret (or url_secret) names",
-        )
     env = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
     env |= {"PGPORT": str(port), "PGDATABASE": name, "PGCONNECT_TIMEOUT": "10", "PGAPPNAME": "backstay"}
     if parts.hostname:
-        env["PGHOST"] = parts.hostname
+        env["PGHOST"] = _host(parts)
     if parts.username:
         env["PGUSER"] = unquote(parts.username)
     env |= {QUERY_VARIABLES[k]: v for k, v in parse_qsl(parts.query) if k in QUERY_VARIABLES}
@@ -59,6 +49,27 @@ def environment(url: Secret) -> Iterator[dict[str, str]]:
             passfile.write_text(f"*:*:*:*:{_escaped(unquote(parts.password))}\n")
             env["PGPASSFILE"] = str(passfile)
         yield env
+
+
+def _split(url: str) -> tuple[SplitResult, int]:
+    """The parts of a PostgreSQL URL and its port; DatabaseError, which never shows the URL, when it is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or DEFAULT_PORT
+    except ValueError:
+        parts, port = SplitResult("", "", "", "", ""), 0
+    if parts.scheme.partition("+")[0] not in SCHEMES or not parts.path.lstrip("/") or not port:
+        raise DatabaseError(
+            "the database URL is not of the form postgresql://USER:PASSWORD@HOST:PORT/NAME",
+            hint="mend the secret that database.backup_url_secret (or url_secret) names",
+        )
+    return parts, port
+
+
+def _host(parts: SplitResult) -> str:
+    """The host; a socket folder is written percent-encoded, and its case counts (libpq, "Connection URIs")."""
+    written = parts.netloc.rpartition("@")[2].partition(":")[0]
+    return unquote(written) if "%2f" in written.lower() else parts.hostname or ""
 
 
 def _escaped(password: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from backstay.adapters.postgres.connection import environment
 from backstay.domain.secret import Secret
@@ -41,23 +43,28 @@ class PostgresTools:
                 f"cannot write {into}: {error.strerror or error}", hint="free space or mend the folder's mode"
             ) from error
         finally:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                partial.unlink()
         return Dump(into, size, digest)
 
     def _pg_dump(self, url: Secret, into: Path, stopped: Callable[[], bool]) -> None:
         with environment(url) as env:
             argv = [find_tool("pg_dump"), "--format=custom", "--no-password", f"--file={into}"]
-            with subprocess.Popen(
-                argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-            ) as process:
+            with (
+                TemporaryFile() as said,  # not a pipe: a talkative pg_dump would fill it and wait for ever
+                subprocess.Popen(
+                    argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+                ) as process,
+            ):
                 try:
                     _watch(process, into, stopped)
-                except DatabaseError:
+                except BaseException:
                     process.kill()
                     raise
-                said = (process.stderr.read() if process.stderr else b"").decode(errors="replace").strip()
+                said.seek(0)
+                lines = said.read().decode(errors="replace").strip().splitlines()
             if process.returncode != 0:
-                lines = said.splitlines() or [f"exit status {process.returncode}"]
+                lines = lines or [f"exit status {process.returncode}"]
                 raise DatabaseError(
                     f"pg_dump failed: {lines[0]}",
                     hint="is the database reachable from this host (listen_addresses, pg_hba.conf)?",
