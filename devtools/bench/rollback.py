@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 from backstay.pipeline.times import parse_rfc3339
@@ -22,24 +24,39 @@ PROBES = {"keep_alive": 2, "fresh": 1, "posts": 1, "slow": 0, "websockets": 0, "
 request and no websocket: one that began before the flip is rightly answered by its own release after it."""
 
 
+@dataclass
+class Warm:
+    """Seconds of warm rollbacks: the whole command, until a user sees the old release, and the parts of that."""
+
+    whole: list[float] = field(default_factory=list)
+    seen: list[float] = field(default_factory=list)
+    planned: list[float] = field(default_factory=list)
+    started: list[float] = field(default_factory=list)
+    prepared: list[float] = field(default_factory=list)
+    switched: list[float] = field(default_factory=list)
+
+
 def measure(world: World) -> Result:
     """Seconds until the router sends traffic to the old release, and until a user sees it. Raises BenchError."""
     with patient(world, "benchrollback") as shop:
         for version in ("v1", "v2"):
             shop.must_deploy(version)
         with shop.load(**PROBES) as load:
-            seen, decided, whole = warm(shop, load)
+            flip = warm(shop, load)
             flips, answers = baking(shop, load)
             report = load.stop()
     if report.failed:
         raise BenchError(f"{report.failed} requests failed meanwhile:\n{report.table()}")
     with Swarm(world) as swarm:
         swarm_walls = [swarm.rollback_s() for _ in range(SWARM_RUNS)]
-    swarms = Beside("service rollback", sorted(swarm_walls)[SWARM_RUNS // 2])
+    swarms = Beside("service rollback", median(swarm_walls))
     figures = [
-        middle("warm: command to first old answer", seen, at_most=COMMAND_BAR_S, beside=swarms),
-        middle("warm: command, verified and ended", whole, beside=swarms),
-        middle("warm: switch step", decided, at_most=DECISION_BAR_S),
+        middle("warm: command to first old answer", flip.seen, at_most=COMMAND_BAR_S, beside=swarms),
+        middle("  of which: the command starts and plans", flip.planned),
+        middle("  of which: the worker starts", flip.started),
+        middle("  of which: it asks for health and the router", flip.prepared),
+        middle("  of which: it switches", flip.switched, at_most=DECISION_BAR_S),
+        middle("warm: command, verified and ended", flip.whole, beside=swarms),
         middle("in a bake: decision to traffic", flips, at_most=DECISION_BAR_S),
         middle("in a bake: decision to first old answer", answers),
         middle("docker service rollback, 1 replica", swarm_walls),
@@ -48,18 +65,23 @@ def measure(world: World) -> Result:
     return Result("rollback: how fast the old release is back", figures, notes)
 
 
-def warm(shop: BenchShop, load: Load) -> tuple[list[float], list[float], list[float]]:
-    """To and fro between two warm slots: seconds to the first answer, of the switch step, and of the command."""
-    seen, decided, whole = [], [], []
+def warm(shop: BenchShop, load: Load) -> Warm:
+    """To and fro between two warm slots, by command."""
+    found = Warm()
     for number in range(WARM_RUNS):
         target = ("v1", "v2")[number % 2]
         began = load.now()
         answer = shop.must("rollback", "dev", "--to", target, "--json")
-        whole.append(load.now() - began)
-        seen.append(first_answer(load, target, began) - began)
-        at = {(e["kind"], e.get("step")): moment(e) for e in answer.lines[:-1]}
-        decided.append(at["traffic_switched", "switch"] - at["step_started", "switch"])
-    return seen, decided, whole
+        found.whole.append(load.now() - began)
+        found.seen.append(first_answer(load, target, began) - began)
+        at = {(e["kind"], e["step"]): moment(e) for e in reversed(answer.lines[:-1])}
+        created, flipped = at["deployment_created", None], at["traffic_switched", "switch"]
+        working = min(when for (kind, _), when in at.items() if kind == "step_started")
+        found.planned.append(created - began)
+        found.started.append(working - created)
+        found.prepared.append(at["step_started", "switch"] - working)
+        found.switched.append(flipped - at["step_started", "switch"])
+    return found
 
 
 def baking(shop: BenchShop, load: Load) -> tuple[list[float], list[float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import signal
@@ -304,3 +305,52 @@ def test_stop_leaves_no_process_and_no_listener(router: HaproxyRouter, port: int
 def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path, port: int) -> None:
     with pytest.raises(RouterError, match="too long for a socket"):
         HaproxyRouter(tmp_path / ("x" * 90), "shop", "dev").ensure((Bind("127.0.0.1", port),), NONCE, 1)
+
+
+def test_a_configuration_that_haproxy_refuses_changes_nothing(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    both_up(router, port, blue, green)
+    before = router.config_file.read_text()
+    bad = SlotRoutes((Route("/", "c0"),), {"c0": Upstream("c0", "no such host", green.port, HEALTH)})
+    for _ in range(2):
+        with pytest.raises(RouterError, match="refused to apply"):
+            router.load({Slot.BLUE: SlotRoutes((Route("/x/", "c0"),), bad.upstreams)})
+    assert router.config_file.read_text() == before
+    pid = runtime.process_id(router.admin)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert get(port)[1] == "blue /"
+
+
+def test_a_percent_sign_in_a_health_header_is_only_a_percent_sign(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
+    odd = Upstream("c0", "127.0.0.1", blue.port, Health("/health", {"X-Odd": "50%[bad 'quoted'"}))
+    router.load({Slot.BLUE: SlotRoutes((Route("/", "c0"),), {"c0": odd})})
+    router.wait_up(Slot.BLUE, 5)
+
+
+def test_a_client_idle_since_before_a_reload_follows_the_next_switch(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    both_up(router, port, blue, green)
+    idle = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    idle.request("GET", "/")
+    assert idle.getresponse().read() == b"blue /"
+    with Server("api") as api:
+        router.load({Slot.BLUE: routes(blue, api), Slot.GREEN: routes(green)})
+        router.wait_up(Slot.GREEN, 5)
+        router.switch(Slot.GREEN, 1)
+        time.sleep(0.05)
+        idle.request("GET", "/")
+        assert idle.getresponse().read() == b"green /"
+        idle.close()
+
+
+def test_ensure_never_switches(router: HaproxyRouter, port: int, blue: Server, green: Server) -> None:
+    both_up(router, port, blue, green)
+    router.map_file.write_text("token 1\nweight_1 100\n")
+    router.ensure((Bind("127.0.0.1", port),), NONCE, 2)
+    assert get(port)[1] == "blue /"

@@ -15,7 +15,6 @@ from uuid import uuid4
 import click
 
 from backstay.cli.options import Settings
-from backstay.config import state_home
 from backstay.errors import BackstayError
 
 
@@ -59,6 +58,8 @@ def tell(error: BackstayError, settings: Settings) -> None:
 
 def report(error: Exception) -> int:
     """Write the report of a bug and print its id; returns the exit status 1."""
+    from backstay.config import state_home
+
     id_ = uuid4().hex[:8]
     home = state_home(os.environ)
     text = "".join(traceback.format_exception(error))

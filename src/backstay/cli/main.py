@@ -81,7 +81,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         status = 2
     except (click.Abort, KeyboardInterrupt):
         status = 130
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # a reader that left early; click makes an exit of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except Exception as error:  # noqa: BLE001 - the last net: a bug becomes an error id, never a traceback

@@ -34,6 +34,7 @@ defaults
     timeout check 2s
     retries 6
     option redispatch 1
+    option http-server-close
     retry-on conn-failure empty-response junk-response 0rtt-rejected
     option idle-close-on-response
     option forwardfor
@@ -117,17 +118,18 @@ def _matches(route: Route, condition: str) -> str:
     bare = route.path.rstrip("/")
     if not bare:
         return condition
-    return f"{condition} {{ path {bare} }} or {condition} {{ path_beg {bare}/ }}"
+    return f"{condition} {{ path {_quoted(bare)} }} or {condition} {{ path_beg {_quoted(bare + '/')} }}"
 
 
 def _backend(slot: Slot, upstream: Upstream, *, filled: bool) -> str:
     host, port = (upstream.host, upstream.port) if filled else NOWHERE
-    headers = "".join(f" hdr {name} {_quoted(value)}" for name, value in upstream.health.headers.items())
+    sent = {"Host": host, **upstream.health.headers}
+    headers = "".join(f" hdr {name} {_quoted(value.replace('%', '%%'))}" for name, value in sent.items())
     return "\n".join(
         (
             f"backend {backend(slot, upstream.component)}",
             "    option httpchk",
-            f"    http-check send meth GET uri {_quoted(upstream.health.path)}{headers}",
+            f"    http-check send meth GET uri {_quoted(upstream.health.path)} ver HTTP/1.1{headers}",
             "    http-check expect status 200-399",
             f"    server {SERVER} {host}:{port} check inter 1s fastinter 200ms downinter 300ms fall 3 rise 1"
             + ("" if filled else " disabled"),

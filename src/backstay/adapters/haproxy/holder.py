@@ -28,6 +28,13 @@ from backstay.adapters.haproxy.config import BIND_VARIABLE
 from backstay.adapters.haproxy.traffic import Ring
 
 BACKLOG = 4096
+CONFIG = "haproxy.cfg"
+CANDIDATE = "haproxy.cfg.next"
+"""A configuration that waits to be checked; it becomes the other one only when HAProxy accepts it."""
+
+DRAINING_S = 90.0
+"""How long a reloaded HAProxy that still has clients is told of switches: longer than idle clients may stay (75 s)."""
+
 QUICK_DEATH_S = 1.0
 SLOWEST_RESPAWN_S = 2.0
 LOG_BUFFER = 4 * 1024 * 1024
@@ -43,6 +50,7 @@ class Holder:
         self.sockets: dict[Address, socket.socket] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.old: list[subprocess.Popen[bytes]] = []
+        self.draining: list[tuple[float, socket.socket]] = []
         self.started_at = 0.0
         self.quick_deaths = 0
         self.respawn_at: float | None = None
@@ -65,21 +73,23 @@ class Holder:
             wait = None if self.respawn_at is None else max(0.0, self.respawn_at - time.monotonic())
             for key, _ in self.selector.select(wait if wait is not None else 1.0):
                 key.data()
-            self.old = [p for p in self.old if p.poll() is None]
+            self._forget_drained()
             if self.respawn_at is not None and time.monotonic() >= self.respawn_at:
                 self.respawn_at = None
                 self.start()
         self._end()
 
     def apply(self, addresses: list[Address]) -> None:
-        """Listen on exactly these addresses and (re)load HAProxy with the configuration file as it is now.
+        """Listen on exactly these addresses and (re)load HAProxy, with the candidate configuration when there is one.
 
         Raises OSError when an address is taken, ValueError with HAProxy's words when it refuses the file.
         """
         fresh = {a: _listen(a) for a in addresses if a not in self.sockets}
         wanted = {a: self.sockets.get(a) or fresh[a] for a in addresses}
+        candidate = self.folder / CANDIDATE
+        config = candidate if candidate.exists() else self.folder / CONFIG
         checked = subprocess.run(
-            [_haproxy(), "-c", "-f", str(self.folder / "haproxy.cfg")],
+            [_haproxy(), "-c", "-f", str(config)],
             env=_environment(wanted),
             pass_fds=[one.fileno() for one in wanted.values()],
             capture_output=True,
@@ -88,9 +98,12 @@ class Holder:
             check=False,
         )
         if checked.returncode != 0:
+            candidate.unlink(missing_ok=True)
             for one in fresh.values():
                 one.close()
             raise ValueError((checked.stderr or checked.stdout).strip())
+        if config is candidate:
+            candidate.rename(self.folder / CONFIG)
         dropped = [s for a, s in self.sockets.items() if a not in wanted]
         self.sockets = wanted
         self.start()
@@ -100,10 +113,11 @@ class Holder:
     def start(self) -> None:
         """Start HAProxy on our sockets; one that runs already, ours or an orphan, is told to finish and leave."""
         predecessor = self.process.pid if self.process and self.process.poll() is None else self._orphan()
-        argv = [_haproxy(), "-db", "-f", str(self.folder / "haproxy.cfg")]
+        argv = [_haproxy(), "-db", "-f", str(self.folder / CONFIG)]
         if predecessor:
             argv += ["-sf", str(predecessor)]
         if self.process and self.process.poll() is None:
+            self._keep_in_touch()
             self.selector.unregister(self.pidfd)
             os.close(self.pidfd)
             self.old.append(self.process)
@@ -118,6 +132,38 @@ class Holder:
         (self.folder / "haproxy.pid").write_text(f"{self.process.pid}\n")
         self.pidfd = os.pidfd_open(self.process.pid)
         self.selector.register(self.pidfd, selectors.EVENT_READ, self._died)
+
+    def _keep_in_touch(self) -> None:
+        """Open an admin connection to the HAProxy that is about to drain: later nobody can, and its idle clients must
+        learn of a switch as well (it has a map of its own)."""
+        with contextlib.suppress(OSError):
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.settimeout(1.0)
+            connection.connect(str(self.folder / "admin.sock"))
+            connection.sendall(b"prompt\nset timeout cli 120\n")
+            self.draining.append((time.monotonic() + DRAINING_S, connection))
+
+    def _relay(self, command: str) -> int:
+        """Send a command to every HAProxy that drains; returns how many were told."""
+        told = []
+        for until, connection in self.draining:
+            try:
+                connection.sendall(command.encode() + b"\n")
+            except OSError:
+                connection.close()
+            else:
+                told.append((until, connection))
+        self.draining = told
+        return len(told)
+
+    def _forget_drained(self) -> None:
+        """Let go of draining processes after their time: our own connection would keep them alive."""
+        now = time.monotonic()
+        for until, connection in self.draining:
+            if until <= now:
+                connection.close()
+        self.draining = [(until, connection) for until, connection in self.draining if until > now]
+        self.old = [p for p in self.old if p.poll() is None]
 
     def _died(self) -> None:
         """HAProxy is gone: start it again at once, slower only when it dies right after its start, over and over."""
@@ -137,7 +183,7 @@ class Holder:
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except (OSError, ValueError):
             return None
-        return pid if str(self.folder / "haproxy.cfg").encode() in command else None
+        return pid if str(self.folder / CONFIG).encode() in command else None
 
     def _serve(self, control: socket.socket) -> None:
         connection, _ = control.accept()
@@ -156,8 +202,12 @@ class Holder:
             case "apply":
                 self.apply([(host, port) for host, port in command["binds"]])
             case "traffic":
-                counts = self.ring.count(command["slot"], command["window_s"], command["slow_s"], time.time())
+                counts = self.ring.count(
+                    command["slot"], command["window_s"], command["slow_s"], time.monotonic()
+                )
                 return {"ok": True, "counts": counts}
+            case "relay":
+                return {"ok": True, "told": self._relay(command["command"])}
             case "stop":
                 self.running = False
             case "status":
@@ -176,7 +226,7 @@ class Holder:
         with contextlib.suppress(BlockingIOError):
             for _ in range(1000):
                 line = log.recv(1024, socket.MSG_DONTWAIT)
-                self.ring.add(line.decode(errors="replace"), time.time())
+                self.ring.add(line.decode(errors="replace"), time.monotonic())
 
     def _listen_unix(self, name: str, kind: socket.SocketKind) -> socket.socket:
         path = self.folder / name

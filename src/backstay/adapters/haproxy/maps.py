@@ -40,9 +40,10 @@ def parse(text: str) -> Weights | None:
     return Weights(int(token), int(green) if green.isdigit() else 0)
 
 
-def stale_keys(text: str, token: int) -> list[str]:
-    """Keys of other tokens in the answer to `show map`."""
-    return [key for key in _entries(text) if key not in ("token", f"weight_{token}")]
+def stale_keys(text: str, *tokens: int) -> list[str]:
+    """Keys in the answer to `show map` that belong to none of `tokens`."""
+    fresh = {"token", *(f"weight_{token}" for token in tokens)}
+    return [key for key in _entries(text) if key not in fresh]
 
 
 def _entries(text: str) -> Mapping[str, str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -16,6 +19,7 @@ from backstay.adapters.detach import detach, exit_status
 from backstay.adapters.haproxy import maps, runtime
 from backstay.adapters.haproxy.config import SERVER, backend, render, shape, with_binds
 from backstay.adapters.haproxy.files import write_durably
+from backstay.adapters.haproxy.holder import CANDIDATE
 from backstay.adapters.haproxy.listeners import listener
 from backstay.domain.environment import Bind
 from backstay.domain.slot import Slot
@@ -25,6 +29,7 @@ from backstay.ports.router import RouterState, SlotRoutes
 
 START_DEADLINE_S = 10.0
 HOLDER_DEADLINE_S = 25.0
+RESPAWN_S = 2.0
 POLL_S = 0.02
 LONGEST_PATH = 90
 LEAST_VERSION = (2, 6)
@@ -46,7 +51,7 @@ class HaproxyRouter:
         known = self._read_map()
         if known is not None and known.token > token:
             raise RouterError(f"the router obeys token {known.token}; token {token} is stale")
-        weights = maps.Weights(token, known.green if known else maps.NOBODY)
+        weights = maps.Weights(token, self._present_green(known))
         write_durably(self.nonce_file, f"{token} {nonce}\n")
         write_durably(self.map_file, maps.compose(weights))
         if not self.config_file.exists():
@@ -58,10 +63,11 @@ class HaproxyRouter:
         status = self._holder("status")
         before = self.config_file.read_text()
         text = render(self.folder, self.name, len(status["binds"]), slots)
-        write_durably(self.config_file, text)
-        if shape(text) != shape(before):
-            self._reload(status["binds"])
+        known = {(row.slot, row.component) for row in runtime.servers(self.admin)}
+        if shape(text) != shape(before) or not _servers_of(slots) <= known:
+            self._reload(status["binds"], text)
             return
+        write_durably(self.config_file, text)
         rows = {(row.slot, row.component): row for row in runtime.servers(self.admin)}
         for (slot, component), row in rows.items():
             self._fill(Slot(slot), component, slots.get(Slot(slot)), row)
@@ -91,11 +97,13 @@ class HaproxyRouter:
         weights = maps.Weights(token, green)
         write_durably(self.map_file, maps.compose(weights))
         began = time.monotonic()
-        runtime.order(self.admin, f"set map {self.map_file} {weights.weight_key} {green}")
+        command = f"set map {self.map_file} {weights.weight_key} {green}"
+        runtime.order(self.admin, command, patience_s=RESPAWN_S)
         seen = maps.parse(runtime.ask(self.admin, f"show map {self.map_file}"))
         took_s = time.monotonic() - began
         if seen is None or seen.token != token or seen.green != green:
             raise RouterError(f"the switch to {to} did not take: the router shows {seen}")
+        self._tell_draining(command)
         return took_s
 
     def drain(self, slot: Slot, deadline_s: float) -> int:
@@ -135,6 +143,7 @@ class HaproxyRouter:
         try:
             self._holder("stop")
         except RouterError:
+            self._end_orphan()
             return
         end = time.monotonic() + START_DEADLINE_S
         while (self.folder / "holder.sock").exists() and time.monotonic() < end:
@@ -149,6 +158,21 @@ class HaproxyRouter:
                 hint="set BACKSTAY_HOME to a shorter path",
             )
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _present_green(self, known: maps.Weights | None) -> int:
+        """Green's weight as the router has it now; the file counts only when no router runs."""
+        try:
+            shown = maps.parse(runtime.ask(self.admin, f"show map {self.map_file}"))
+        except RouterError:
+            shown = None
+        found = shown or known
+        return found.green if found else maps.NOBODY
+
+    def _tell_draining(self, command: str) -> None:
+        """Pass a command on to HAProxys that were reloaded and still have clients. Without a holder there is nobody
+        who could, and its death is healed by the next `ensure`."""
+        with contextlib.suppress(RouterError):
+            self._holder("relay", command=command)
 
     def _read_map(self) -> maps.Weights | None:
         try:
@@ -169,8 +193,8 @@ class HaproxyRouter:
         have = sorted((host, port) for host, port in status["binds"])
         if have != wanted:
             self._refuse_taken([address for address in wanted if address not in have])
-            write_durably(self.config_file, with_binds(self.config_file.read_text(), len(wanted)))
-            self._reload([list(address) for address in wanted])
+            text = with_binds(self.config_file.read_text(), len(wanted))
+            self._reload([list(address) for address in wanted], text)
         self._await_haproxy(None)
 
     def _refuse_taken(self, addresses: list[tuple[str, int]]) -> None:
@@ -191,6 +215,13 @@ class HaproxyRouter:
         except OSError:
             return False
 
+    def _end_orphan(self) -> None:
+        """End an HAProxy whose holder is gone."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.folder / "haproxy.pid").read_text())
+            if self._is_orphan(pid):
+                os.kill(pid, signal.SIGTERM)
+
     def _start_holder(self) -> None:
         pid = detach("backstay.adapters.haproxy.holder", [str(self.folder)], self.folder / "holder.log")
         end = time.monotonic() + START_DEADLINE_S
@@ -205,7 +236,9 @@ class HaproxyRouter:
                 break
         raise RouterError("the router's holder did not start", hint=f"look at {self.folder / 'holder.log'}")
 
-    def _reload(self, binds: list[Any]) -> None:
+    def _reload(self, binds: list[Any], text: str) -> None:
+        """Have the holder check `text` and, only if HAProxy accepts it, make it the configuration and load it."""
+        write_durably(self.folder / CANDIDATE, text)
         answer = self._holder("apply", binds=binds)
         self._await_haproxy(answer["haproxy"])
 
@@ -226,7 +259,10 @@ class HaproxyRouter:
         shown = runtime.ask(self.admin, f"show map {self.map_file}")
         self._put(self.map_file, shown, weights.weight_key, str(weights.green))
         self._put(self.map_file, shown, "token", str(weights.token))
-        for key in maps.stale_keys(shown, weights.token):
+        self._tell_draining(f"add map {self.map_file} {weights.weight_key} {weights.green}")
+        self._tell_draining(f"set map {self.map_file} token {weights.token}")
+        before = maps.parse(shown)
+        for key in maps.stale_keys(shown, weights.token, before.token if before else weights.token):
             runtime.ask(self.admin, f"del map {self.map_file} {key}")
         seen = maps.parse(runtime.ask(self.admin, f"show map {self.map_file}"))
         if seen is None or (seen.token, seen.green) != (weights.token, weights.green):
@@ -282,6 +318,11 @@ class HaproxyRouter:
         found = re.search(r"version (\d+)\.(\d+)", said)
         if found is None or (int(found[1]), int(found[2])) < LEAST_VERSION:
             raise RouterError(f"haproxy 2.6 or newer is needed, found: {said.splitlines()[:1]}")
+
+
+def _servers_of(slots: Mapping[Slot, SlotRoutes]) -> set[tuple[str, str]]:
+    """Slot and component of every server that must be there."""
+    return {(slot.value, name) for slot, routes in slots.items() for name in routes.upstreams or ()}
 
 
 def _address(servers_state: str) -> tuple[str, str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,15 +27,21 @@ class ServerRow:
 
     @property
     def is_up(self) -> bool:
-        return self.status.startswith("UP") and self.checked
+        return self.status == "UP" and self.checked
 
     @property
     def is_empty(self) -> bool:
         return self.status.startswith("MAINT")
 
 
-def ask(path: Path, command: str) -> str:
-    """Send a command (several joined by `;`) and return the whole answer. RouterError within two seconds at worst."""
+def ask(path: Path, command: str, patience_s: float = 0.0) -> str:
+    """Send a command (several joined by `;`) and return the whole answer. RouterError within two seconds at worst.
+
+    `patience_s` is how long to wait for an HAProxy that is just being started again.
+    """
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end and not _is_listening(path):
+        time.sleep(0.01)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(DEADLINE_S)
@@ -48,9 +55,18 @@ def ask(path: Path, command: str) -> str:
     return answer.decode(errors="replace")
 
 
-def order(path: Path, command: str, *, expected: tuple[str, ...] = ()) -> None:
+def _is_listening(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def order(path: Path, command: str, *, expected: tuple[str, ...] = (), patience_s: float = 0.0) -> None:
     """Send commands that answer nothing (or one of `expected`) when all went well; RouterError otherwise."""
-    said = [line for line in ask(path, command).splitlines() if line.strip()]
+    said = [line for line in ask(path, command, patience_s).splitlines() if line.strip()]
     strange = [line for line in said if not line.startswith(expected or ("\0",))]
     if strange:
         raise RouterError(f"HAProxy refused {command.split(';')[0]!r}: {strange[0]}")
