@@ -14,12 +14,19 @@ from tests.world.errors import WorldError
 
 _numbers = count(1)
 
+ORDER = ("domain", "config", "docs", "cli", "store", "pipeline", "host", "http", "load", "postgres", "engine", "router",
+         "real", "world")  # fmt: skip
+"""Folders as they are run: pure and fast ones first, then one port after another, then everything together."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the long variants too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    tests = config.rootpath / "tests"
+    places = {name: number for number, name in enumerate(ORDER)}
+    items.sort(key=lambda item: places.get(item.path.relative_to(tests).parts[0], len(ORDER)))
     if not config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):

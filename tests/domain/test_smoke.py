@@ -95,3 +95,9 @@ def test_the_plainest_fault_is_told_first() -> None:
         if "status" not in wanted:
             bad = Answer(200, {}, b"", 9.0)
     assert told == ["answered", "header", "JSON", "body", "answered"]
+
+
+def test_json_true_is_not_the_number_one() -> None:
+    test = SmokeTest("flag", "/", expect=Expectation(json={"$.on": True}))
+    assert fault_of(test, Answer(200), {"$.on": 1}) is not None
+    assert fault_of(test, Answer(200), {"$.on": True}) is None

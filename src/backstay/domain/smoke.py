@@ -73,7 +73,7 @@ def fault_of(test: SmokeTest, answer: Answer, found: Mapping[str, Any]) -> str |
     for path, value in expect.json.items():
         if path not in found:
             return f"JSON has nothing at {path}, expected {value!r}"
-        if found[path] != value:
+        if found[path] != value or isinstance(found[path], bool) != isinstance(value, bool):
             return f"JSON at {path} is {found[path]!r}, expected {value!r}"
     if expect.body is not None and expect.body.encode() not in answer.body:
         return f"body does not contain {expect.body!r}"
