@@ -6,6 +6,7 @@ Started as `python -m backstay.worker HOME STORE DEPLOYMENT`, with the lease alr
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -27,6 +28,7 @@ CRASH_STATUS = 1
 
 
 def main(argv: list[str]) -> int:
+    gc.disable()  # collecting while modules are imported only delays the first effect
     home, store_path, deployment_id = argv
     os.chdir("/")
     where = wiring.Place(Path(home), Path(store_path))
@@ -40,6 +42,7 @@ def main(argv: list[str]) -> int:
     lease = store.adopt(held, wiring.host().owner())
     _heed_signals(store, deployment_id)
     run = _run(where, store, deployment, lease)
+    gc.enable()
     heart = threading.Thread(target=_beat, args=(store, lease, run.lost), daemon=True)
     heart.start()
     try:

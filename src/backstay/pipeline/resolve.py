@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from backstay.domain.deployment import Deployment, DeploymentKind
@@ -42,11 +43,10 @@ def plan_deploy(
     if only and live is None:
         raise UsageError("nothing is live yet, so there is nothing to deploy only a part of")
     changed = only or tuple(application.components)
-    pinned = {
-        name: _pin(component, version, digest_of)
-        for name, component in application.components.items()
-        if name in changed
-    }
+    wanted = {name: c for name, c in application.components.items() if name in changed}
+    with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
+        found = pool.map(lambda component: _pin(component, version, digest_of), wanted.values())
+        pinned = dict(zip(wanted, found, strict=True))
     kept = (
         {n: c for n, c in live.components.items() if n not in changed and n in application.components}
         if live

@@ -10,6 +10,10 @@ from backstay.domain.release import Route
 from backstay.domain.slot import Slot
 from backstay.ports.router import SlotRoutes, Upstream
 
+CONFIG = "haproxy.cfg"
+CANDIDATE = "haproxy.cfg.next"
+"""A configuration that waits to be checked; it becomes the other one only when HAProxy accepts it."""
+
 BIND_VARIABLE = "BACKSTAY_FD_"
 SERVER = "app"
 NOWHERE = ("127.0.0.1", 1)
@@ -131,7 +135,7 @@ def _backend(slot: Slot, upstream: Upstream, *, filled: bool) -> str:
             "    option httpchk",
             f"    http-check send meth GET uri {_quoted(upstream.health.path)} ver HTTP/1.1{headers}",
             "    http-check expect status 200-399",
-            f"    server {SERVER} {host}:{port} check inter 1s fastinter 200ms downinter 300ms fall 3 rise 1"
+            f"    server {SERVER} {host}:{port} check inter 1s fastinter 100ms downinter 100ms fall 3 rise 1"
             + ("" if filled else " disabled"),
         )
     )

@@ -24,14 +24,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from backstay.adapters.haproxy.config import BIND_VARIABLE
+from backstay.adapters.haproxy.config import BIND_VARIABLE, CANDIDATE, CONFIG
 from backstay.adapters.haproxy.traffic import Ring
 
 BACKLOG = 4096
-CONFIG = "haproxy.cfg"
-CANDIDATE = "haproxy.cfg.next"
-"""A configuration that waits to be checked; it becomes the other one only when HAProxy accepts it."""
-
 DRAINING_S = 90.0
 """How long a reloaded HAProxy that still has clients is told of switches: longer than idle clients may stay (75 s)."""
 

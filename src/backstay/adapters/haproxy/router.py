@@ -17,9 +17,8 @@ from typing import Any
 
 from backstay.adapters.detach import detach, exit_status
 from backstay.adapters.haproxy import maps, runtime
-from backstay.adapters.haproxy.config import SERVER, backend, render, shape, with_binds
+from backstay.adapters.haproxy.config import CANDIDATE, CONFIG, SERVER, backend, render, shape, with_binds
 from backstay.adapters.haproxy.files import write_durably
-from backstay.adapters.haproxy.holder import CANDIDATE
 from backstay.adapters.haproxy.listeners import listener
 from backstay.domain.environment import Bind
 from backstay.domain.slot import Slot
@@ -44,7 +43,7 @@ class HaproxyRouter:
         self.admin = folder / "admin.sock"
         self.map_file = folder / "router.map"
         self.nonce_file = folder / "nonce.map"
-        self.config_file = folder / "haproxy.cfg"
+        self.config_file = folder / CONFIG
 
     def ensure(self, binds: tuple[Bind, ...], nonce: str, token: int) -> None:
         self._prepare()

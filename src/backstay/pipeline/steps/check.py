@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from backstay.domain.smoke import CheckResult
@@ -42,17 +43,21 @@ class CheckStep:
 
 
 def check_all(run: Run) -> list[CheckResult]:
-    """Every check, each with its own outcome; one that fails does not keep the others from running."""
+    """Every check, all at once, each with its own outcome; one that fails does not keep the others from running."""
     clock = run.world.clock
-    results = []
-    for id_, check in _checks(run):
+
+    def outcome(named: tuple[str, Check]) -> CheckResult:
+        id_, check = named
         began = clock.monotonic()
         try:
             detail, ok, hint = check(run), True, None
         except BackstayError as error:
             detail, ok, hint = error.message, False, error.hint
-        results.append(CheckResult(id_, ok, run.redact(detail), clock.monotonic() - began, hint))
-    return results
+        return CheckResult(id_, ok, run.redact(detail), clock.monotonic() - began, hint)
+
+    checks = list(_checks(run))
+    with ThreadPoolExecutor(max_workers=len(checks)) as pool:
+        return list(pool.map(outcome, checks))
 
 
 def _checks(run: Run) -> Iterator[tuple[str, Check]]:

@@ -7,8 +7,7 @@ from typing import Any
 from backstay.domain.slot import unreferenced
 from backstay.domain.step import StepRecord, Truth
 from backstay.pipeline.run import Run
-
-DEFAULT_GRACE_S = 10.0
+from backstay.pipeline.steps.start import stop_and_remove
 
 
 class RetireStep:
@@ -22,17 +21,11 @@ class RetireStep:
                 {"backstay.app": run.environment.app, "backstay.environment": run.environment.name}
             )
         }
-        removed = []
-        for id_ in unreferenced(ours, run.slots):
-            run.world.engine.stop(id_, self._grace(run, ours[id_].labels.get("backstay.component", "")))
-            run.world.engine.remove(id_)
-            removed.append(ours[id_].name)
-            run.tell("container_retired", ours[id_].name, step=self.name)
-        return {"removed": sorted(removed)}
-
-    def _grace(self, run: Run, component: str) -> float:
-        known = run.release.components.get(component)
-        return known.stop_grace_s if known else DEFAULT_GRACE_S
+        displaced = [ours[id_] for id_ in unreferenced(ours, run.slots)]
+        stop_and_remove(run, displaced)
+        for container in displaced:
+            run.tell("container_retired", container.name, step=self.name)
+        return {"removed": sorted(container.name for container in displaced)}
 
     def probe(self, run: Run, record: StepRecord) -> Truth:
         return Truth.NOT_HAPPENED

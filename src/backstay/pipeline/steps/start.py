@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from backstay.domain.plan import Origin
@@ -9,7 +11,10 @@ from backstay.domain.slot import Placement, SlotMapping, unreferenced
 from backstay.domain.step import StepRecord, Truth
 from backstay.errors import StepFailed
 from backstay.pipeline.run import Run
-from backstay.ports.engine import ContainerSpec
+from backstay.ports.engine import Container, ContainerSpec
+
+DEFAULT_GRACE_S = 10.0
+"""Grace for a container of a component that the release does not know (any more)."""
 
 
 class StartStep:
@@ -62,10 +67,22 @@ def container_name(run: Run, component: str, role: str | None = None) -> str:
 def remove_born_here(run: Run) -> None:
     """Remove this deployment's containers, except those a slot refers to."""
     born = {c.id: c for c in run.world.engine.find({"backstay.deployment": run.id})}
-    for id_ in unreferenced(born, run.slots):
-        component = run.release.components.get(born[id_].labels.get("backstay.component", ""))
-        run.world.engine.stop(id_, component.stop_grace_s if component else 10.0)
-        run.world.engine.remove(id_)
+    stop_and_remove(run, [born[id_] for id_ in unreferenced(born, run.slots)])
+
+
+def stop_and_remove(run: Run, containers: Sequence[Container]) -> None:
+    """Give every container its grace, all at once, and remove it. The first failure is raised after all were tried."""
+
+    def end(container: Container) -> None:
+        component = run.release.components.get(container.labels.get("backstay.component", ""))
+        run.world.engine.stop(container.id, component.stop_grace_s if component else DEFAULT_GRACE_S)
+        run.world.engine.remove(container.id)
+
+    if not containers:
+        return
+    with ThreadPoolExecutor(max_workers=len(containers)) as pool:
+        for job in [pool.submit(end, container) for container in containers]:
+            job.result()
 
 
 def as_json(placement: Placement) -> dict[str, Any]:
