@@ -100,3 +100,13 @@ def test_a_version_that_never_served_cannot_be_rolled_back_to(town: Town) -> Non
     town.deploy("v1")
     with pytest.raises(UsageError, match="ever served"):
         town.rollback(to="v9")
+
+
+def test_a_warm_rollback_flips_although_the_engine_is_down(town: Town) -> None:
+    town.deploy("v1")
+    town.deploy("v2")
+    town.engine.down = True
+    ended = town.rollback()
+    assert (ended.state, ended.exit_status) == (DeploymentState.SUCCEEDED, 0)
+    assert "cleanup_failed" in town.kinds(ended.id)
+    assert town.serving == {"backend": "v1", "frontend": "v1"}
