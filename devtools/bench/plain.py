@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import urllib.request
 
@@ -33,8 +32,8 @@ class PlainBackend:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(WorldError):  # between `rm` and `run` there is none
-            self._world.docker("rm", "-f", NAME)
+        for id_ in self._world.docker("ps", "-aq", "--filter", f"name=^{NAME}$").split():
+            self._world.docker("rm", "-f", id_)
         self._world.drop_database("benchplain")
 
     def replace(self, version: str) -> None:

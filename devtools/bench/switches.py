@@ -58,7 +58,7 @@ def measure(world: World) -> Result:
         "switches by command: " + ", ".join(f"{kind} {count}" for kind, count in sorted(flips.items())),
         f"{report.requests / took:.0f} requests per second over {took:.0f} s; {report.reconnects} reconnects",
         "answers by release: " + ", ".join(f"{name} {count}" for name, count in report.by_release.items()),
-        f"stop/run: {_listed(plain)}; each took {plain_gap_s(plain):.1f} s without a whole answer at the longest",
+        f"stop/run: {_listed(plain)}; at the longest {plain_gap_s(plain):.1f} s without a whole answer",
     ]
     if report.failed:
         notes.extend(report.table().splitlines())

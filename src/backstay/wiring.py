@@ -147,7 +147,23 @@ def start_worker(where: Place, deployment: str, log: Path) -> int:
     """Start the worker of a deployment, detached from us, and return its pid."""
     from backstay.adapters.detach import detach
 
-    return detach("backstay.worker", [str(where.home), str(where.store), deployment], log)
+    return detach("backstay.worker", [str(where.home), str(where.store), deployment, str(os.getpid())], log)
+
+
+def preload() -> None:
+    """Import what every runbook needs before its first effect."""
+    import backstay.adapters.haproxy
+    import backstay.adapters.http
+    import backstay.pipeline.rollback
+
+    backstay.adapters.http.preload()
+
+
+def dismiss(pid: int) -> None:
+    """End a worker of ours that was started and is not needed."""
+    from backstay.adapters.detach import dismiss as end
+
+    end(pid)
 
 
 def exit_status(pid: int) -> int | None:

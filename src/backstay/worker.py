@@ -1,6 +1,8 @@
 """The detached worker: does one deployment to its end, whoever started it may be gone by then.
 
-Started as `python -m backstay.worker HOME STORE DEPLOYMENT`, with the lease already taken in its name.
+Started as `python -m backstay.worker HOME STORE DEPLOYMENT PARENT`. The command that starts it (pid PARENT) may
+still be planning: the worker imports what it will need, and waits until the deployment is recorded and the lease
+taken in its name.
 """
 
 from __future__ import annotations
@@ -24,18 +26,19 @@ from backstay.pipeline.record import from_record
 from backstay.pipeline.run import Run
 from backstay.ports.store import Store
 
-CRASH_STATUS = 1
+ORDER_POLL_S = 0.005
 
 
 def main(argv: list[str]) -> int:
     gc.disable()  # collecting while modules are imported only delays the first effect
-    home, store_path, deployment_id = argv
+    home, store_path, deployment_id, parent = argv
     os.chdir("/")
     where = wiring.Place(Path(home), Path(store_path))
     store = wiring.open_store(where)
-    deployment = store.deployment(deployment_id)
+    deployment = _await_order(store, deployment_id, int(parent))
     if deployment is None:
-        raise StoreError(f"there is no deployment {deployment_id}")
+        store.close()
+        return 0
     held = store.lease(deployment.app, deployment.environment)
     if held is None or held.deployment != deployment_id:
         raise LeaseLost(f"the lease of {deployment_id} was taken over before its worker started")
@@ -56,6 +59,16 @@ def main(argv: list[str]) -> int:
         store.release_lease(lease)
         store.close()
     return 0
+
+
+def _await_order(store: Store, deployment: str, parent: int) -> Deployment | None:
+    """The deployment as soon as it is recorded; None when the command that started us ended without recording it."""
+    wiring.preload()
+    while (found := store.deployment(deployment)) is None:
+        if os.getppid() != parent:
+            return store.deployment(deployment)
+        time.sleep(ORDER_POLL_S)
+    return found
 
 
 def _work(run: Run, lease: Lease) -> None:

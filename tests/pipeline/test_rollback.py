@@ -110,3 +110,10 @@ def test_a_warm_rollback_flips_although_the_engine_is_down(town: Town) -> None:
     assert (ended.state, ended.exit_status) == (DeploymentState.SUCCEEDED, 0)
     assert "cleanup_failed" in town.kinds(ended.id)
     assert town.serving == {"backend": "v1", "frontend": "v1"}
+
+
+def test_what_is_live_already_is_nothing_to_go_back_to(town: Town) -> None:
+    town.deploy("v1")
+    town.deploy("v2")
+    with pytest.raises(UsageError, match="live already"):
+        town.rollback(to="v2")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,3 +34,10 @@ def exit_status(pid: int) -> int | None:
     """Exit status of a detached child of ours that has ended; None while it runs."""
     ended, status = os.waitpid(pid, os.WNOHANG)
     return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def dismiss(pid: int) -> None:
+    """Kill a detached child of ours and reap it; nothing happens when it has ended and was reaped already."""
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)

@@ -129,3 +129,8 @@ class _Cut:
 
 def _silence(error: str, began: float) -> Answer:
     return Answer(error=error, took_s=time.monotonic() - began)
+
+
+def preload() -> None:
+    """Import httpx2 now rather than at the first request."""
+    import httpx2  # noqa: F401

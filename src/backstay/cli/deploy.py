@@ -13,6 +13,7 @@ from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
 from backstay.domain.environment import Application
 from backstay.domain.plan import Plan
+from backstay.pipeline.begin import Beginner
 
 EPILOG = """\b
 Examples:
@@ -61,13 +62,14 @@ def command(
 
         return show_plan(settings, application, make_plan(found, application, version, only, force))
     from backstay.cli.follow import follow
-    from backstay.cli.launch import beginner, wait_quietly
+    from backstay.cli.launch import Prepared, wait_quietly
 
-    store = wiring.open_store(found.where)
-    starting = beginner(found.where, store)
-    starting.recover(application.environment.app, environment, lambda dead: wait_quietly(store, dead))
-    plan = make_plan(found, application, version, only, force)
-    id_ = begin(found, application, plan)
+    id_ = new_id()
+    with Prepared(found.where, id_) as worker:
+        store = wiring.open_store(found.where)
+        starting = worker.beginner(store)
+        starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
+        begin(starting, id_, found, application, make_plan(found, application, version, only, force))
     if detach:
         return say_detached(settings, id_, environment)
     return follow(settings, store, id_, until_switched=wait == "switched")
@@ -83,17 +85,19 @@ def make_plan(
     return plan_deploy(application, version, only, force, found.reader(), digest_of)
 
 
-def begin(found: Project, application: Application, plan: Plan) -> str:
-    """Record the deployment and start its worker; returns the deployment's id."""
-    from backstay.cli.launch import beginner
+def new_id() -> str:
+    """An id for a deployment: its time in UTC, and four random digits."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{random_source.token_hex(2)}"
+
+
+def begin(starting: Beginner, id_: str, found: Project, application: Application, plan: Plan) -> None:
+    """Record the deployment and hand it to its worker."""
     from backstay.pipeline.record import as_record
 
     environment = application.environment
     fingerprints = {name: value.fingerprint() for name, value in wiring.secrets(environment).read().items()}
     record = as_record(plan, random_source.token_hex(16), str(found.path), fingerprints)
-    id_ = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{random_source.token_hex(2)}"
-    beginner(found.where, wiring.open_store(found.where)).start(id_, plan, environment, record)
-    return id_
+    starting.start(id_, plan, environment, record)
 
 
 def say_detached(settings: Settings, id_: str, environment: str) -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 
 import click
 
@@ -13,6 +16,39 @@ from backstay.pipeline.begin import Beginner
 from backstay.ports.store import Store
 
 ADOPT_DEADLINE_S = 20.0
+
+
+@dataclass
+class Prepared:
+    """A worker that starts up while its command still plans, and waits for the order to begin."""
+
+    where: wiring.Place
+    deployment: str
+
+    def __enter__(self) -> Prepared:
+        self.log = _log(self.where, self.deployment)
+        self.pid = wiring.start_worker(self.where, self.deployment, self.log)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Without an order there is no work: end it, and leave no empty log."""
+        if kind is not None:
+            wiring.dismiss(self.pid)
+            if self.log.exists() and not self.log.stat().st_size:
+                self.log.unlink()
+
+    def beginner(self, store: Store) -> Beginner:
+        """A Beginner whose deployment of our id goes to the prepared worker; any other one gets a worker of its own."""
+
+        def spawn(lease: Lease, deployment: str) -> None:
+            if deployment == self.deployment:
+                _await_adoption(store, lease, self.pid, self.log)
+            else:
+                start_worker(self.where, store, lease, deployment)
+
+        return Beginner(store, wiring.host(), wiring.clock(), spawn)
 
 
 def beginner(where: wiring.Place, store: Store) -> Beginner:
@@ -26,10 +62,11 @@ def beginner(where: wiring.Place, store: Store) -> Beginner:
 
 def start_worker(where: wiring.Place, store: Store, lease: Lease, deployment: str) -> None:
     """Start a worker in its own session, with no terminal and no tie to us; return once it adopted the lease."""
-    logs = where.home / "logs"
-    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = logs / f"worker-{deployment}.log"
-    pid = wiring.start_worker(where, deployment, log)
+    log = _log(where, deployment)
+    _await_adoption(store, lease, wiring.start_worker(where, deployment, log), log)
+
+
+def _await_adoption(store: Store, lease: Lease, pid: int, log: Path) -> None:
     deadline = time.monotonic() + ADOPT_DEADLINE_S
     while time.monotonic() < deadline:
         held = store.lease(lease.app, lease.environment)
@@ -37,9 +74,15 @@ def start_worker(where: wiring.Place, store: Store, lease: Lease, deployment: st
             return
         if wiring.exit_status(pid) is not None:
             break
-        time.sleep(0.01)
+        time.sleep(0.005)
     store.release_lease(lease)
     raise BackstayError("the worker did not start", hint=f"look at {log}")
+
+
+def _log(where: wiring.Place, deployment: str) -> Path:
+    logs = where.home / "logs"
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return logs / f"worker-{deployment}.log"
 
 
 def wait_quietly(store: Store, deployment: str) -> None:

@@ -51,15 +51,18 @@ def command(settings: Settings, environment: str, component: str, to: str | None
 def _begin(
     settings: Settings, found: Project, store: Store, environment: str, component: str, to: str | None
 ) -> int:
-    from backstay.cli.deploy import begin
+    from backstay.cli.deploy import begin, new_id
     from backstay.cli.follow import follow
-    from backstay.cli.launch import beginner, wait_quietly
+    from backstay.cli.launch import Prepared, wait_quietly
     from backstay.pipeline.resolve import plan_rollback
 
-    starting = beginner(found.where, store)
-    starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
-    plan = plan_rollback(found.app, environment, component, to, store)
-    return follow(settings, store, begin(found, found.application(environment), plan))
+    id_ = new_id()
+    with Prepared(found.where, id_) as worker:
+        starting = worker.beginner(store)
+        starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
+        plan = plan_rollback(found.app, environment, component, to, store)
+        begin(starting, id_, found, found.application(environment), plan)
+    return follow(settings, store, id_)
 
 
 def _show(settings: Settings, found: Project, environment: str, component: str, to: str | None) -> int:

@@ -82,6 +82,8 @@ def plan_rollback(
     release = (
         earlier if component == "all" else live.with_components({component: earlier.components[component]})
     )
+    if release.id == live.id:
+        raise UsageError(f"{release.version} is live already", hint=f"backstay history {environment}")
     standby = store.release(slots.standby.release) if slots.standby else None
     origins = rollback_origins(release, live, standby, slots)
     return Plan(DeploymentKind.ROLLBACK, release, live, origins, slots)
