@@ -80,7 +80,8 @@ def test_a_release_that_turns_bad_under_traffic_reverses_itself(shop: Shop) -> N
         time.sleep(0.5)
         report = load.stop()
     assert (answer.status, answer.last["state"]) == (20, "rolled_back")
-    assert "5xx" in answer.last["reason"]
+    # One answer in five is bad, so the public smoke test may meet one before the bake has counted enough of them.
+    assert "5xx" in answer.last["reason"] or "answered 500" in answer.last["reason"]
     assert answer.last["rollback_s"] < 1
     assert report.failed == 0, report.failures[:5]
     assert set(report.bad_answers) == {"v4"} and report.bad_answers["v4"] > 0
