@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from backstay.adapters.clock import SystemClock
 from backstay.adapters.host import LinuxHost
+from backstay.config.locate import state_home
 from backstay.domain.environment import Environment
 from backstay.errors import UsageError
 
@@ -33,8 +34,7 @@ class Place:
 
 def place(environ: Mapping[str, str], configured: str | None = None) -> Place:
     """`$BACKSTAY_HOME` and `$BACKSTAY_STORE`, else `store:` of the configuration, else the defaults."""
-    default = "/var/lib/backstay" if os.geteuid() == 0 else "~/.local/state/backstay"
-    home = Path(environ.get("BACKSTAY_HOME") or default).expanduser().absolute()
+    home = state_home(environ)
     named = environ.get("BACKSTAY_STORE") or configured
     return Place(home, _sqlite_path(named) if named else home / "state.db")
 

@@ -31,7 +31,7 @@ def state_home(environ: Mapping[str, str]) -> Path:
     """The state folder, absolute: `$BACKSTAY_HOME`, else /var/lib/backstay for root, else below home."""
     chosen = environ.get("BACKSTAY_HOME")
     if chosen:
-        return Path(chosen).absolute()
+        return Path(chosen).expanduser().absolute()
     if os.geteuid() == 0:
         return Path("/var/lib/backstay")
     home = environ.get("HOME")

@@ -12,6 +12,7 @@ from backstay.domain.lease import Lease, Presence
 from backstay.domain.release import Component, Release
 from backstay.domain.slot import Placement, Slot, SlotMapping
 from backstay.errors import EngineError
+from backstay.pipeline.probe import ask_health
 from backstay.pipeline.times import parse_rfc3339, rfc3339
 from backstay.ports.clock import Clock
 from backstay.ports.engine import Container, Engine
@@ -19,8 +20,6 @@ from backstay.ports.host import Host
 from backstay.ports.prober import Prober
 from backstay.ports.router import Router, RouterState
 from backstay.ports.store import Reader
-
-PROBE_DEADLINE_S = 2.0
 
 
 class Ports(Protocol):
@@ -81,13 +80,7 @@ def _health(ports: Ports, mappings: Mapping[Slot, SlotMapping]) -> dict[str, boo
 
     def ask(job: tuple[Placement, Component]) -> bool:
         placement, component = job
-        return ports.prober.ask(
-            placement.host,
-            placement.port,
-            component.health.path,
-            headers=component.health.headers,
-            deadline_s=PROBE_DEADLINE_S,
-        ).is_healthy
+        return ask_health(ports.prober, placement, component.health).is_healthy
 
     with ThreadPoolExecutor(max_workers=len(asked)) as pool:
         return dict(zip(asked, pool.map(ask, asked.values()), strict=True))

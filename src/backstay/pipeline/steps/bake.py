@@ -12,6 +12,7 @@ from backstay.domain.slot import Placement
 from backstay.domain.step import StepRecord, Truth
 from backstay.domain.verdict import Observation, Traffic, Trigger, hard_trigger
 from backstay.errors import EngineError, RouterError, StepFailed
+from backstay.pipeline.probe import ask_health
 from backstay.pipeline.run import Run
 from backstay.pipeline.steps.smoke import public, run_tests
 from backstay.pipeline.steps.start import placements_of
@@ -113,13 +114,7 @@ class Watch:
         self.next_look = self.now_s + triggers.probe_interval_s
         for name, placement in self.placements.items():
             health = run.release.components[name].health
-            answer = run.world.prober.ask(
-                placement.host,
-                placement.port,
-                health.path,
-                headers=health.headers,
-                deadline_s=triggers.probe_deadline_s,
-            )
+            answer = ask_health(run.world.prober, placement, health, triggers.probe_deadline_s)
             self.probes[name].append(answer.is_healthy)
             if not answer.is_healthy:
                 said = answer.error or f"answered {answer.status}"

@@ -9,11 +9,11 @@ from backstay.domain.slot import Placement
 from backstay.domain.smoke import Answer
 from backstay.domain.step import StepRecord, Truth
 from backstay.errors import StepFailed
+from backstay.pipeline.probe import ask_health
 from backstay.pipeline.run import Run
 from backstay.pipeline.steps.start import placements_of
 
 LOG_LINES = 20
-PROBE_DEADLINE_S = 2.0
 
 
 class HealthStep:
@@ -26,7 +26,7 @@ class HealthStep:
         healthy: dict[str, float] = {}
         while waiting:
             for name, placement in list(waiting.items()):
-                answer = probe_health(run, placement)
+                answer = ask_health(run.world.prober, placement, run.release.components[name].health)
                 elapsed = run.world.clock.monotonic() - began
                 if answer.is_healthy:
                     healthy[name] = elapsed
@@ -70,11 +70,3 @@ class HealthStep:
             hint=f"backstay events {run.id} shows its last output",
             state="the old release never stopped serving" if run.plan.previous else "nothing serves yet",
         )
-
-
-def probe_health(run: Run, placement: Placement) -> Answer:
-    """One health probe on the private port."""
-    health = run.release.components[placement.component].health
-    return run.world.prober.ask(
-        placement.host, placement.port, health.path, headers=health.headers, deadline_s=PROBE_DEADLINE_S
-    )

@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from backstay.domain.duration import format_duration
-from backstay.domain.slot import Placement, Slot, SlotMapping, Slots
-from backstay.domain.smoke import Answer
+from backstay.domain.slot import Slot, SlotMapping, Slots
 from backstay.domain.step import StepRecord, Truth
 from backstay.errors import NeedsAttention
+from backstay.pipeline.probe import ask_health
 from backstay.pipeline.run import Run
 from backstay.pipeline.steps.start import placements_of
 from backstay.pipeline.times import rfc3339
 from backstay.ports.router import SlotRoutes, Upstream
 
 UP_DEADLINE_S = 15.0
-PROBE_DEADLINE_S = 2.0
 
 
 class StageStep:
@@ -117,16 +116,10 @@ class SwitchStep:
         if mapping is None or previous is None:
             return None
         for name, placement in mapping.placements.items():
-            answer = _ask_health(run, placement, previous.components[name].health)
+            answer = ask_health(run.world.prober, placement, previous.components[name].health)
             if not answer.is_healthy:
                 return f"{name}: {answer.error or answer.status}"
         return None
-
-
-def _ask_health(run: Run, placement: Placement, health: Any) -> Answer:
-    return run.world.prober.ask(
-        placement.host, placement.port, health.path, headers=health.headers, deadline_s=PROBE_DEADLINE_S
-    )
 
 
 def routes_of(run: Run, slots: Slots) -> dict[Slot, SlotRoutes]:
