@@ -11,7 +11,7 @@ import pytest
 
 from backstay.config import Severity, check, find, json_schema, load, outline, show, state_home
 from backstay.domain.environment import Bind, DatabaseSource, RegistrySource
-from backstay.domain.policy import BackupRule, Level, Policy, Triggers
+from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Triggers
 from backstay.domain.release import Health, Route
 from backstay.domain.smoke import Expectation
 from backstay.errors import ConfigError
@@ -60,9 +60,12 @@ def test_the_full_file_becomes_environments(tmp_path: Path) -> None:
     assert (dev.policy.level, uat.policy.level) == (Level.BASIC, Level.STANDARD)
     assert prod.policy == Policy(
         Level.STRICT,
+        CheckSet.STRICT,
         BackupRule.ALWAYS,
+        SmokeSet.FULL,
         bake_s=300.0,
         smoke_every_s=None,
+        accept=("disk",),
         triggers=Triggers(error_points=0.1, slow_answer_s=3.0),
     )
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from backstay.domain.policy import BUILT_IN, BackupRule, Level, Triggers, default_level
+from backstay.domain.policy import (
+    BUILT_IN,
+    BackupRule,
+    CheckSet,
+    Level,
+    Policy,
+    SmokeSet,
+    Triggers,
+    default_level,
+)
 
 NAMES = {
     "dev": Level.BASIC,
@@ -24,20 +33,22 @@ def test_a_name_that_is_not_known_is_strict(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "backup", "bake_s", "smoke_every_s"),
+    ("level", "checks", "backup", "smoke", "bake_s", "smoke_every_s"),
     [
-        (Level.BASIC, BackupRule.MIGRATION, 10.0, None),
-        (Level.STANDARD, BackupRule.ALWAYS, 120.0, None),
-        (Level.STRICT, BackupRule.ALWAYS, 600.0, 5.0),
+        (Level.BASIC, CheckSet.BASIC, BackupRule.MIGRATION, SmokeSet.ESSENTIAL, 10.0, None),
+        (Level.STANDARD, CheckSet.STANDARD, BackupRule.ALWAYS, SmokeSet.FULL, 120.0, None),
+        (Level.STRICT, CheckSet.STRICT, BackupRule.ALWAYS, SmokeSet.FULL, 600.0, 5.0),
     ],
 )
 def test_what_each_level_demands(
-    level: Level, backup: BackupRule, bake_s: float, smoke_every_s: float | None
+    level: Level,
+    checks: CheckSet,
+    backup: BackupRule,
+    smoke: SmokeSet,
+    bake_s: float,
+    smoke_every_s: float | None,
 ) -> None:
-    policy = BUILT_IN[level]
-    assert (policy.level, policy.backup, policy.bake_s, policy.smoke_every_s) == (
-        level, backup, bake_s, smoke_every_s,
-    )  # fmt: skip
+    assert BUILT_IN[level] == Policy(level, checks, backup, smoke, bake_s, smoke_every_s)
 
 
 def test_every_level_is_built_in_with_the_same_triggers() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from backstay.config import schema
 from backstay.config.defaults import filled
 from backstay.domain import environment as domain
-from backstay.domain.policy import BackupRule, Level, Policy, Triggers
+from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Triggers
 from backstay.domain.release import Component, Health, Route
 from backstay.domain.smoke import Expectation, SmokeTest
 
@@ -94,9 +94,12 @@ def _policy(given: schema.Policy) -> Policy:
     every = given.smoke_every
     return Policy(
         level=Level(given.name or ""),
+        checks=CheckSet(given.checks or ""),
         backup=BackupRule(given.backup or ""),
+        smoke=SmokeSet(given.smoke or ""),
         bake_s=_seconds(given.bake),
         smoke_every_s=float(every) if isinstance(every, float) else None,
+        accept=tuple(given.accept),
         triggers=_triggers(given.triggers),
         migrate_deadline_s=_seconds(given.migrate_deadline),
         lock_timeout_s=_seconds(given.lock_timeout),

@@ -78,5 +78,7 @@ Hosts = Annotated[tuple[str, ...], PlainValidator(values.hosts), _HOSTS]
 Engine = Annotated[str, PlainValidator(values.engine), _one_of("docker")]
 LevelName = Annotated[str, PlainValidator(values.level), _one_of("basic", "standard", "strict")]
 BackupChoice = Annotated[str, PlainValidator(values.backup_rule), _one_of("migration", "always")]
+CheckChoice = Annotated[str, PlainValidator(values.check_set), _one_of("basic", "standard", "strict")]
+SmokeChoice = Annotated[str, PlainValidator(values.smoke_set), _one_of("essential", "full")]
 METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 Method = Annotated[str, PlainValidator(values.method), _one_of(*METHODS)]

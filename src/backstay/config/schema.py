@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from backstay.config.fields import (
     Address,
     BackupChoice,
+    CheckChoice,
     Count,
     CountOrNone,
     Duration,
@@ -36,6 +37,7 @@ from backstay.config.fields import (
     RequestPath,
     Scratch,
     Share,
+    SmokeChoice,
     SomeTime,
     Status,
     Text,
@@ -175,6 +177,12 @@ class Policy(Section):
 
     name: LevelName | None = key(
         "Built-in policy to begin with; by default dev basic, uat standard, else strict.", None
+    )
+    checks: CheckChoice | None = key(
+        "Which checks run before a deployment; strict lets a warning fail unless accept names it.", None
+    )
+    smoke: SmokeChoice | None = key(
+        "Which built-in smoke tests run, essential or full; your own always run.", None
     )
     bake: Duration | None = key("How long a new release is watched after the switch.", None)
     backup: BackupChoice | None = key(

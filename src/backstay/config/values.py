@@ -271,6 +271,14 @@ def backup_rule(value: Any) -> str:
     return choice(value, "migration", "always")
 
 
+def check_set(value: Any) -> str:
+    return choice(value, "basic", "standard", "strict")
+
+
+def smoke_set(value: Any) -> str:
+    return choice(value, "essential", "full")
+
+
 def method(value: Any) -> str:
     return choice(value, "GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 

@@ -20,6 +20,25 @@ class BackupRule(StrEnum):
     ALWAYS = "always"
 
 
+class CheckSet(StrEnum):
+    """Which checks run before a deployment. `BASIC`: variables, engine, registry and manifest, configuration.
+    `STRICT` runs as many as `STANDARD`, and a warning fails unless the policy accepts it by its id."""
+
+    BASIC = "basic"
+    STANDARD = "standard"
+    STRICT = "strict"
+
+
+class SmokeSet(StrEnum):
+    """Which of the built-in smoke tests run; those of the configuration always do.
+
+    `ESSENTIAL`: health, frontend, API. `FULL`: all eight kinds that apply.
+    """
+
+    ESSENTIAL = "essential"
+    FULL = "full"
+
+
 @dataclass(frozen=True, slots=True)
 class Triggers:
     """The hard triggers that reverse a release in its bake. Shares are fractions of 1, times seconds.
@@ -46,9 +65,12 @@ class Policy:
     """What an environment demands of a deployment. Times in seconds."""
 
     level: Level
+    checks: CheckSet
     backup: BackupRule
+    smoke: SmokeSet
     bake_s: float
     smoke_every_s: float | None
+    accept: tuple[str, ...] = ()
     triggers: Triggers = Triggers()
     migrate_deadline_s: float = 1800.0
     lock_timeout_s: float = 5.0
@@ -56,9 +78,15 @@ class Policy:
 
 
 BUILT_IN: Final = {
-    Level.BASIC: Policy(Level.BASIC, BackupRule.MIGRATION, bake_s=10.0, smoke_every_s=None),
-    Level.STANDARD: Policy(Level.STANDARD, BackupRule.ALWAYS, bake_s=120.0, smoke_every_s=None),
-    Level.STRICT: Policy(Level.STRICT, BackupRule.ALWAYS, bake_s=600.0, smoke_every_s=5.0),
+    Level.BASIC: Policy(
+        Level.BASIC, CheckSet.BASIC, BackupRule.MIGRATION, SmokeSet.ESSENTIAL, bake_s=10.0, smoke_every_s=None
+    ),
+    Level.STANDARD: Policy(
+        Level.STANDARD, CheckSet.STANDARD, BackupRule.ALWAYS, SmokeSet.FULL, bake_s=120.0, smoke_every_s=None
+    ),
+    Level.STRICT: Policy(
+        Level.STRICT, CheckSet.STRICT, BackupRule.ALWAYS, SmokeSet.FULL, bake_s=600.0, smoke_every_s=5.0
+    ),
 }
 
 
