@@ -154,9 +154,7 @@ def preload() -> None:
     """Import what every runbook needs before its first effect."""
     import backstay.adapters.haproxy
     import backstay.adapters.http
-    import backstay.pipeline.rollback
-
-    backstay.adapters.http.preload()
+    import backstay.pipeline.rollback  # noqa: F401
 
 
 def dismiss(pid: int) -> None:

@@ -75,7 +75,7 @@ def test_a_row_changed_by_hand(path: Path, content: str) -> None:
 
 
 def test_a_store_somebody_keeps_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backstay.adapters.store.engine.BUSY_S", 0.2)
+    monkeypatch.setattr("backstay.adapters.store.sqlite.BUSY_S", 0.2)
     with store_at(path) as holder, store_at(path) as other:
         token = begun(holder).token
         with holder.transaction():

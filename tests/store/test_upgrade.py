@@ -16,9 +16,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from backstay.adapters.store import open_reader, open_store
-from backstay.adapters.store.engine import reading_engine
+from backstay.adapters.store.engine import migrating_engine
+from backstay.adapters.store.schema import MIGRATIONS, revisions
 from backstay.adapters.store.tables import METADATA
-from backstay.adapters.store.upgrade import MIGRATIONS, revisions
 from backstay.errors import StoreError
 from tests.store import racing
 from tests.store.samples import APP, ENV, StillClock, begun, store_at
@@ -78,7 +78,7 @@ def test_the_files_beside_a_store_in_use_are_private_too(path: Path) -> None:
 
 
 def test_the_migrations_make_the_tables_the_program_uses(old: Path) -> None:
-    with reading_engine(old).connect() as connection:
+    with migrating_engine(old).connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
 

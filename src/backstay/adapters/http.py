@@ -1,30 +1,29 @@
-"""One request, one answer, over httpx2."""
+"""One request, one answer. Over the standard library: importing a client would take longer than the request."""
 
 from __future__ import annotations
 
-import contextlib
+import http.client
+import io
 import json
 import socket
-import threading
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import quote
 
+from backstay.adapters.deadline import Deadline, DeadlineSocket
 from backstay.domain.smoke import Answer
-
-if TYPE_CHECKING:
-    import httpx2
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of a body that are read; the rest of a larger one is not needed to judge it."""
 
+CHUNK = 64 * 1024
+KEPT_IN_PATHS = "%/?:@!$&'()*+,;=~-._[]#"
+"""What a path may hold as it is; anything else is percent-encoded (RFC 3986, 3.3 and 3.4)."""
+
 
 class HttpProber:
     """Implements ports.prober.Prober. No proxy, no redirect, no retry, a new connection per request."""
-
-    def __init__(self) -> None:
-        self._client: httpx2.Client | None = None
 
     def ask(
         self,
@@ -36,38 +35,23 @@ class HttpProber:
         headers: Mapping[str, str] | None = None,
         deadline_s: float = 2.0,
     ) -> Answer:
-        import httpx2
-
         began = time.monotonic()
-        shown = f"[{host}]" if ":" in host else host
         sent = {"User-Agent": "backstay", "Connection": "close", **(headers or {})}
-        cut = _Cut(deadline_s)
+        connection = _Connection(host, port, Deadline(deadline_s))
         try:
-            with (
-                cut,
-                self._http().stream(
-                    method,
-                    f"http://{shown}:{port}{path}",
-                    headers=sent,
-                    timeout=deadline_s,
-                    extensions={"trace": cut.watch},
-                ) as response,
-            ):
-                body = bytearray()
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    if len(body) > BODY_LIMIT:
-                        break
-                if cut.fired:
-                    return _silence(f"no whole answer within {deadline_s:g} s", began)
-                received = {k.lower(): v for k, v in response.headers.items()}
-                return Answer(response.status_code, received, bytes(body), time.monotonic() - began)
-        except httpx2.ConnectError:
+            connection.request(method, quote(path, safe=KEPT_IN_PATHS), headers=sent)
+            response = connection.getresponse()
+            body = _beginning_of(response)
+        except TimeoutError:
+            return _silence(f"no whole answer within {deadline_s:g} s", began)
+        except ConnectionRefusedError:
             return _silence(f"nothing listens on {host}:{port}", began)
-        except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:
-            if cut.fired or isinstance(error, httpx2.TimeoutException):
-                return _silence(f"no whole answer within {deadline_s:g} s", began)
-            return _silence(f"{type(error).__name__}: {error}", began)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return _silence(_words(error), began)
+        finally:
+            connection.close()
+        received = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, received, body, time.monotonic() - began)
 
     def find_json(self, body: bytes, path: str) -> tuple[bool, Any]:
         import jsonpath
@@ -78,59 +62,72 @@ class HttpProber:
             return False, None
         return (True, match.obj) if match is not None else (False, None)
 
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
 
-    def _http(self) -> httpx2.Client:
-        if self._client is None:
-            import httpx2
+class _Lines(io.BufferedReader):
+    """Takes the end of the stream inside a head for what it is: http.client would take it for the head's end."""
 
-            self._client = httpx2.Client(trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0))
-        return self._client
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(-1 if size is None else size)
+        if not line:
+            raise http.client.RemoteDisconnected("the stream ended inside a head")
+        return line
 
 
-class _Cut:
-    """Ends a connection at a deadline in seconds.
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = _Lines(self.fp.detach())
 
-    The client's own timeouts begin anew with every byte, so a server that drips bytes would hold us for ever.
-    """
 
-    def __init__(self, deadline_s: float) -> None:
-        self.fired = False
-        self._socket: socket.socket | None = None
-        self._timer = threading.Timer(deadline_s, self._fire)
-        self._timer.daemon = True
+class _Connection(http.client.HTTPConnection):
+    """A connection that is cut at its deadline."""
 
-    def __enter__(self) -> None:
-        self._timer.start()
+    response_class = _Response
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
+    def __init__(self, host: str, port: int, deadline: Deadline) -> None:
+        super().__init__(host, port)
+        self._deadline = deadline
 
-    def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """Told by the client what it does; learns the socket."""
-        if event == "connection.connect_tcp.complete":
-            self._socket = info["return_value"].get_extra_info("socket")
-            if self.fired:
-                self._shut()
+    def connect(self) -> None:
+        """To the first address of the host that takes the connection; raises what the last one said."""
+        refused: OSError | None = None
+        for family, _, _, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
+            made = DeadlineSocket(family, self._deadline)
+            try:
+                made.connect(address)
+            except TimeoutError:
+                made.end()
+                raise
+            except OSError as error:
+                made.end()
+                refused = error
+            else:
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.sock = made
+                return
+        raise refused or OSError(f"{self.host} has no address")
 
-    def _fire(self) -> None:
-        self.fired = True
-        self._shut()
 
-    def _shut(self) -> None:
-        if self._socket is not None:
-            with contextlib.suppress(OSError):  # it has ended already
-                self._socket.shutdown(socket.SHUT_RDWR)
+def _beginning_of(response: http.client.HTTPResponse) -> bytes:
+    """The body, or a little more than BODY_LIMIT of it. IncompleteRead when the connection ended early."""
+    body = bytearray()
+    while len(body) <= BODY_LIMIT and (chunk := response.read1(CHUNK)):
+        body += chunk
+    if response.length and len(body) <= BODY_LIMIT:
+        raise http.client.IncompleteRead(bytes(body), response.length)
+    return bytes(body)
+
+
+def _words(error: Exception) -> str:
+    """Why no answer came, with the kind of error first: the words alone are often only a detail."""
+    if isinstance(error, http.client.RemoteDisconnected | ConnectionError):
+        return f"the connection was closed before the answer was whole ({type(error).__name__})"
+    if isinstance(error, http.client.IncompleteRead):
+        return f"the connection was closed before the answer was whole ({error.expected} bytes missing)"
+    if isinstance(error, http.client.BadStatusLine):
+        return f"Protocol error: it answered {error}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _silence(error: str, began: float) -> Answer:
     return Answer(error=error, took_s=time.monotonic() - began)
-
-
-def preload() -> None:
-    """Import httpx2 now rather than at the first request."""
-    import httpx2  # noqa: F401

@@ -9,7 +9,6 @@ Imported at first use only: the SDK takes a tenth of a second to load, which `ba
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -17,66 +16,28 @@ from typing import Any, Final
 from docker import APIClient
 from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnection, UnixHTTPConnectionPool
 
+from backstay.adapters.deadline import Deadline, DeadlineSocket
+
 BASE_URL: Final = "http+docker://"
 # Old enough for every engine we may meet; used only to ask an engine for its own version.
 OLDEST_API: Final = "1.41"
 
 
-class Deadline:
-    """A moment by which a call must have ended. `seconds` is the time it was given."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._at = time.monotonic() + seconds
-
-    def left(self) -> float:
-        """Seconds until then; TimeoutError when it has passed."""
-        left = self._at - time.monotonic()
-        if left <= 0:
-            raise TimeoutError(f"no answer within {self.seconds:g} s")
-        return left
-
-
-class _Socket(socket.socket):
-    """A Unix socket whose every wait ends at the deadline, whatever time-out others set on it."""
-
-    def __init__(self, deadline: Deadline) -> None:
-        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._deadline = deadline
-
-    def connect(self, address: Any, /) -> None:
-        self.settimeout(self._deadline.left())
-        super().connect(address)
-
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        self.settimeout(self._deadline.left())
-        return super().recv_into(*args, **kwargs)
-
-    def sendall(self, *args: Any, **kwargs: Any) -> None:
-        self.settimeout(self._deadline.left())
-        super().sendall(*args, **kwargs)
-
-    def end(self) -> None:
-        """Close the descriptor now, also under a stream that was not read to its end."""
-        if self.fileno() >= 0:
-            socket.close(self.detach())
-
-
 class _Connection(UnixHTTPConnection):
-    def __init__(self, path: str, sockets: list[_Socket], deadline: Deadline) -> None:
+    def __init__(self, path: str, sockets: list[DeadlineSocket], deadline: Deadline) -> None:
         super().__init__("localhost", path)
         self._sockets = sockets
         self._deadline = deadline
 
     def connect(self) -> None:
-        made = _Socket(self._deadline)
+        made = DeadlineSocket(socket.AF_UNIX, self._deadline)
         self._sockets.append(made)
         made.connect(self.unix_socket)
         self.sock = made
 
 
 class _Pool(UnixHTTPConnectionPool):
-    def __init__(self, url: str, path: str, sockets: list[_Socket], deadline: Deadline) -> None:
+    def __init__(self, url: str, path: str, sockets: list[DeadlineSocket], deadline: Deadline) -> None:
         super().__init__(url, path)
         self._sockets = sockets
         self._deadline = deadline
@@ -91,7 +52,7 @@ class _Adapter(UnixHTTPAdapter):
     def __init__(self, path: str, deadline: Deadline) -> None:
         super().__init__(f"http+unix://{path}")
         self._deadline = deadline
-        self._sockets: list[_Socket] = []
+        self._sockets: list[DeadlineSocket] = []
 
     def get_connection(self, url: bytes | str, proxies: Any = None) -> _Pool:
         return _Pool(str(url), self.socket_path, self._sockets, self._deadline)

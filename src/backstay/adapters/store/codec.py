@@ -12,6 +12,7 @@ from cattrs import Converter
 from cattrs.errors import BaseValidationError
 
 from backstay.domain.deployment import Deployment
+from backstay.domain.lease import Lease, Owner
 from backstay.errors import StoreError
 
 T = TypeVar("T")
@@ -60,6 +61,22 @@ def from_row(row: Mapping[str, Any], kind: type[T]) -> T:
         return CONVERTER.structure(row, kind)
     except (ValueError, BaseValidationError) as error:
         raise _damaged(kind, error) from error
+
+
+def lease_from(row: Mapping[str, Any]) -> Lease | None:
+    """The lease in a row; None when it is free."""
+    if row["owner"] is None:
+        return None
+    return Lease(
+        app=row["app"],
+        environment=row["environment"],
+        token=row["token"],
+        owner=decode(row["owner"], Owner),
+        purpose=row["purpose"],
+        deployment=row["deployment"],
+        acquired_at=row["acquired_at"],
+        expires_at=row["expires_at"],
+    )
 
 
 def to_row(value: Any) -> dict[str, Any]:

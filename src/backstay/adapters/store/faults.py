@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
 from backstay.errors import StoreError
 
 BUSY_S: Final = 10.0
@@ -43,16 +41,14 @@ _KNOWN: Final[tuple[tuple[str, str, str], ...]] = (
 
 @contextmanager
 def translated(path: Path, doing: str) -> Iterator[None]:
-    """Turn what SQLite, SQLAlchemy and the operating system raise into StoreError.
+    """Turn what SQLite and the operating system raise into StoreError.
 
     `doing` completes "the state store cannot be …": opened, read, written, made or upgraded.
     """
     try:
         yield
-    except DBAPIError as error:
-        raise _store_error(path, doing, error.orig or error) from error
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise _store_error(path, doing, error) from error
+    except (sqlite3.Error, OSError) as error:
+        raise store_error(path, doing, error) from error
 
 
 def name_of(error: BaseException) -> str:
@@ -60,7 +56,8 @@ def name_of(error: BaseException) -> str:
     return str(getattr(error, "sqlite_errorname", "") or "")
 
 
-def _store_error(path: Path, doing: str, error: BaseException) -> StoreError:
+def store_error(path: Path, doing: str, error: BaseException) -> StoreError:
+    """The StoreError for an error of the database: what happened, and what to do about it."""
     name = name_of(error)
     for start, why, hint in _KNOWN:
         if name.startswith(start):

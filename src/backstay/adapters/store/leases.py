@@ -5,33 +5,16 @@ All functions run inside a write transaction of the caller.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Update, insert, select, update
 
-from backstay.adapters.store.codec import decode, encode, timestamp
+from backstay.adapters.store.codec import encode, lease_from, timestamp
 from backstay.adapters.store.tables import leases
 from backstay.domain.lease import LEASE_TIME_S, Lease, Owner
 from backstay.errors import LeaseLost, Locked
-
-
-def lease_from(row: Mapping[str, Any]) -> Lease | None:
-    """The lease in a row; None when it is free."""
-    if row["owner"] is None:
-        return None
-    return Lease(
-        app=row["app"],
-        environment=row["environment"],
-        token=row["token"],
-        owner=decode(row["owner"], Owner),
-        purpose=row["purpose"],
-        deployment=row["deployment"],
-        acquired_at=row["acquired_at"],
-        expires_at=row["expires_at"],
-    )
 
 
 def take(

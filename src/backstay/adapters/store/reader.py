@@ -1,4 +1,4 @@
-"""Questions to the store, each one SELECT."""
+"""Questions to the store, each one SELECT, in the SQL that every supported database speaks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from sqlalchemy import Select, select
-
-from backstay.adapters.store.codec import decode, decode_mapping, from_row
-from backstay.adapters.store.leases import lease_from
+from backstay.adapters.store.codec import decode, decode_mapping, from_row, lease_from
 from backstay.adapters.store.location import refuse_network_file_system, store_path
 from backstay.adapters.store.readonly import ReadOnlyFile
-from backstay.adapters.store.tables import backups, deployments, events, leases, releases, slots, steps
-from backstay.adapters.store.upgrade import MIGRATIONS
+from backstay.adapters.store.schema import MIGRATIONS
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, Wish
 from backstay.domain.environment import Environment
@@ -22,12 +18,14 @@ from backstay.domain.release import Release
 from backstay.domain.slot import Slots
 from backstay.domain.step import Event, StepRecord
 
+HERE = "app = :app AND environment = :environment"
+
 
 class Source(Protocol):
     """Where rows come from."""
 
-    def rows(self, statement: Select[Any]) -> Sequence[dict[str, Any]]:
-        """All rows of a query, by column name. Raises StoreError."""
+    def rows(self, query: str, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+        """All rows of a SELECT with `:name` parameters, by column name. Raises StoreError."""
 
 
 class SqlReader:
@@ -37,68 +35,61 @@ class SqlReader:
         self._source = source
 
     def deployment(self, deployment: str) -> Deployment | None:
-        row = self._row(select(deployments).where(deployments.c.id == deployment))
+        row = self._row("SELECT * FROM deployments WHERE id = :id", id=deployment)
         return from_row(row, Deployment) if row else None
 
     def history(self, app: str, environment: str) -> list[Deployment]:
         """All deployments of an environment, in the order in which they were recorded."""
-        found = (
-            select(deployments)
-            .where(deployments.c.app == app, deployments.c.environment == environment)
-            .order_by(deployments.c.number)
+        rows = self._rows(
+            f"SELECT * FROM deployments WHERE {HERE} ORDER BY number", app=app, environment=environment
         )
-        return [from_row(row, Deployment) for row in self._source.rows(found)]
+        return [from_row(row, Deployment) for row in rows]
 
     def release(self, release: str) -> Release | None:
-        row = self._row(select(releases.c.content).where(releases.c.id == release))
+        row = self._row("SELECT content FROM releases WHERE id = :id", id=release)
         return decode(row["content"], Release) if row else None
 
     def environment_of(self, deployment: str) -> Environment | None:
-        row = self._row(select(deployments.c.settings).where(deployments.c.id == deployment))
+        row = self._row("SELECT settings FROM deployments WHERE id = :id", id=deployment)
         return decode(row["settings"], Environment) if row else None
 
     def snapshot(self, deployment: str) -> Mapping[str, Any] | None:
-        row = self._row(select(deployments.c.extra).where(deployments.c.id == deployment))
+        row = self._row("SELECT extra FROM deployments WHERE id = :id", id=deployment)
         return decode_mapping(row["extra"]) if row else None
 
     def wish(self, deployment: str) -> Wish | None:
         """What a person asked of a deployment: one column of one row, cheap enough to be polled."""
-        row = self._row(select(deployments.c.wish).where(deployments.c.id == deployment))
+        row = self._row("SELECT wish FROM deployments WHERE id = :id", id=deployment)
         return Wish(row["wish"]) if row and row["wish"] else None
 
     def steps(self, deployment: str) -> list[StepRecord]:
-        found = select(steps).where(steps.c.deployment == deployment).order_by(steps.c.position)
-        return [
-            from_row({**row, "result": decode_mapping(row["result"])}, StepRecord)
-            for row in self._source.rows(found)
-        ]
+        rows = self._rows("SELECT * FROM steps WHERE deployment = :id ORDER BY position", id=deployment)
+        return [from_row({**row, "result": decode_mapping(row["result"])}, StepRecord) for row in rows]
 
     def events(self, deployment: str, after: int = 0) -> list[Event]:
         """Events after the one numbered `after`; each deployment counts its own from 1."""
-        found = (
-            select(events)
-            .where(events.c.deployment == deployment, events.c.seq > after)
-            .order_by(events.c.seq)
+        rows = self._rows(
+            "SELECT * FROM events WHERE deployment = :id AND seq > :after ORDER BY seq",
+            id=deployment,
+            after=after,
         )
-        return [
-            from_row({**row, "data": decode_mapping(row["data"])}, Event) for row in self._source.rows(found)
-        ]
+        return [from_row({**row, "data": decode_mapping(row["data"])}, Event) for row in rows]
 
     def slots(self, app: str, environment: str) -> Slots:
-        row = self._row(select(slots.c.content).where(slots.c.app == app, slots.c.environment == environment))
+        row = self._row(f"SELECT content FROM slots WHERE {HERE}", app=app, environment=environment)
         return decode(row["content"], Slots) if row else Slots()
 
     def lease(self, app: str, environment: str) -> Lease | None:
-        row = self._row(select(leases).where(leases.c.app == app, leases.c.environment == environment))
+        row = self._row(f"SELECT * FROM leases WHERE {HERE}", app=app, environment=environment)
         return lease_from(row) if row else None
 
     def backups(self, app: str, environment: str) -> list[Backup]:
-        found = (
-            select(backups)
-            .where(backups.c.app == app, backups.c.environment == environment)
-            .order_by(backups.c.created_at.desc(), backups.c.id.desc())
+        rows = self._rows(
+            f"SELECT * FROM backups WHERE {HERE} ORDER BY created_at DESC, id DESC",
+            app=app,
+            environment=environment,
         )
-        return [from_row(row, Backup) for row in self._source.rows(found)]
+        return [from_row(row, Backup) for row in rows]
 
     def close(self) -> None:
         """Nothing is held open between two questions."""
@@ -109,8 +100,11 @@ class SqlReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _row(self, statement: Select[Any]) -> dict[str, Any] | None:
-        return next(iter(self._source.rows(statement)), None)
+    def _rows(self, query: str, **values: Any) -> Sequence[dict[str, Any]]:
+        return self._source.rows(query, values)
+
+    def _row(self, query: str, **values: Any) -> dict[str, Any] | None:
+        return next(iter(self._rows(query, **values)), None)
 
 
 def open_reader(location: str | Path, *, migrations: Path = MIGRATIONS) -> SqlReader:

@@ -8,19 +8,25 @@ and what a crashed host left behind without its shared memory is read from a cop
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, Select
-
-from backstay.adapters.store.engine import companions, quiet_engine, reading_engine
 from backstay.adapters.store.faults import translated
 from backstay.adapters.store.location import look_at
-from backstay.adapters.store.upgrade import MIGRATIONS, Standing, standing
+from backstay.adapters.store.schema import (
+    HAS_REVISION,
+    MIGRATIONS,
+    REVISION,
+    Standing,
+    not_a_store,
+    standing,
+)
+from backstay.adapters.store.sqlite import READ, READ_QUIET, companions, connect
 from backstay.errors import StoreError
 
 _ATTEMPTS: Final = 20
@@ -47,14 +53,14 @@ class ReadOnlyFile:
         self._migrations = migrations
         self._known_schema = False
 
-    def rows(self, statement: Select[Any]) -> Sequence[dict[str, Any]]:
-        """The rows of `statement`. Raises StoreError: damaged, unreadable, or of another schema."""
+    def rows(self, query: str, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+        """The rows of a SELECT. Raises StoreError: damaged, unreadable, or of another schema."""
         for _ in range(_ATTEMPTS):
             before = self._look()
             if before is None or before.file[1] == 0:
                 return []
             try:
-                rows = self._read(before, statement)
+                rows = self._read(before, query, values)
             except StoreError:
                 if self._look() == before:
                     raise
@@ -62,31 +68,36 @@ class ReadOnlyFile:
             if (not before.is_quiet and before.shared) or self._look() == before:
                 return rows
         # Somebody writes so busily that no moment is quiet; then the shared memory is there as well.
-        return self._ask(self._beside_writers, statement)
+        return self._ask(self._path, READ, query, values)
 
-    def _read(self, look: _Look, statement: Select[Any]) -> Sequence[dict[str, Any]]:
+    def _read(self, look: _Look, query: str, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
         if look.is_quiet:
-            return self._ask(self._quiet, statement)
+            return self._ask(self._path, READ_QUIET, query, values)
         if look.shared:
-            return self._ask(self._beside_writers, statement)
-        return self._read_copy(statement)
-
-    def _read_copy(self, statement: Select[Any]) -> Sequence[dict[str, Any]]:
+            return self._ask(self._path, READ, query, values)
         log, _ = companions(self._path)
         with tempfile.TemporaryDirectory(prefix="backstay-") as folder:
             copy = Path(folder) / self._path.name
             with translated(self._path, "read"):
                 shutil.copyfile(self._path, copy)
                 shutil.copyfile(log, companions(copy)[0])
-            return self._ask(reading_engine(copy), statement)
+            return self._ask(copy, READ, query, values)
 
-    def _ask(self, engine: Engine, statement: Select[Any]) -> Sequence[dict[str, Any]]:
-        with translated(self._path, "read"), engine.connect() as connection:
+    def _ask(self, path: Path, mode: str, query: str, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+        with translated(self._path, "read"), closing(connect(path, mode)) as connection:
+            connection.row_factory = sqlite3.Row
+            connection.execute("BEGIN")
             if not self._known_schema:
-                if standing(connection, self._path, self._migrations) is Standing.OLD:
-                    raise self._too_old()
-                self._known_schema = True
-            return [row._asdict() for row in connection.execute(statement)]
+                self._check_schema(connection)
+            return [dict(row) for row in connection.execute(query, values)]
+
+    def _check_schema(self, connection: sqlite3.Connection) -> None:
+        if not connection.execute(HAS_REVISION).fetchone()[0]:
+            raise not_a_store(self._path)
+        revision = connection.execute(REVISION).fetchone()
+        if standing(revision[0] if revision else None, self._path, self._migrations) is Standing.OLD:
+            raise self._too_old()
+        self._known_schema = True
 
     def _look(self) -> _Look | None:
         log, shared = companions(self._path)
@@ -98,14 +109,6 @@ class ReadOnlyFile:
             f"the state store {self._path} has an older schema than this program needs",
             hint="the next `backstay deploy` or `backstay rollback` upgrades it, and keeps a copy",
         )
-
-    @cached_property
-    def _quiet(self) -> Engine:
-        return quiet_engine(self._path)
-
-    @cached_property
-    def _beside_writers(self) -> Engine:
-        return reading_engine(self._path)
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:

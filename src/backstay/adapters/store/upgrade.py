@@ -1,4 +1,4 @@
-"""The schema of a store: which one it has, and bringing it up to what this program knows.
+"""Bringing the schema of a store up to what this program knows.
 
 Alembic is imported only when there is something to do, since it costs more time than all of a short command.
 """
@@ -10,60 +10,40 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, text
 
-from backstay.adapters.store.engine import (
+from backstay.adapters.store.engine import migrating_engine, translated
+from backstay.adapters.store.location import FILE_MODE, is_empty, make_folder
+from backstay.adapters.store.schema import (
+    HAS_REVISION,
+    MIGRATIONS,
+    REVISION,
+    Standing,
+    not_a_store,
+    revisions,
+    standing,
+)
+from backstay.adapters.store.sqlite import (
     companions,
     copy_database,
     create_private,
-    migrating_engine,
     settle,
     use_write_ahead_log,
 )
-from backstay.adapters.store.faults import translated
-from backstay.adapters.store.location import FILE_MODE, is_empty, make_folder
 from backstay.errors import StoreError
 
-MIGRATIONS: Final = Path(__file__).with_name("migrations")
 LOCK_PATIENCE_S: Final = 60.0
 _POLL_S: Final = 0.02
 
 
-class Standing(Enum):
-    """How the schema of a store compares with this program."""
-
-    CURRENT = "current"
-    OLD = "old"
-
-
-def revisions(migrations: Path = MIGRATIONS) -> tuple[str, ...]:
-    """The revisions this program knows, oldest first, read from the names `NNNN_*.py`."""
-    return tuple(sorted(p.name.partition("_")[0] for p in (migrations / "versions").glob("[0-9]*_*.py")))
-
-
-def standing(connection: Connection, path: Path, migrations: Path = MIGRATIONS) -> Standing:
+def standing_of(connection: Connection, path: Path, migrations: Path = MIGRATIONS) -> Standing:
     """How the schema stands. StoreError when it is newer than this program, or no store at all."""
-    known = revisions(migrations)
-    if not inspect(connection).has_table("alembic_version"):
-        raise StoreError(
-            f"{path} is a database, but not a state store of Backstay",
-            hint="set BACKSTAY_STORE (or `store:`) to another path",
-        )
-    current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
-    if current == known[-1]:
-        return Standing.CURRENT
-    if current in known:
-        return Standing.OLD
-    raise StoreError(
-        f"the state store {path} was written by a newer Backstay: it has schema {current}, this program"
-        f" knows up to {known[-1]}",
-        hint="use the newer backstay; the copy from before its upgrade, if there was one, is"
-        f" {path.name}.before-{current}",
-    )
+    if not connection.execute(text(HAS_REVISION)).scalar_one():
+        raise not_a_store(path)
+    return standing(connection.execute(text(REVISION)).scalar_one_or_none(), path, migrations)
 
 
 def bring_up(path: Path, migrations: Path = MIGRATIONS) -> None:
@@ -99,7 +79,7 @@ def _create(path: Path, migrations: Path) -> None:
 def _upgrade(path: Path, migrations: Path) -> None:
     engine = migrating_engine(path)
     with engine.connect() as connection:
-        stands = standing(connection, path, migrations)
+        stands = standing_of(connection, path, migrations)
     use_write_ahead_log(path)
     if stands is Standing.CURRENT:
         return

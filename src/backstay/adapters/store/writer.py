@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from backstay.adapters.store import journal, leases
 from backstay.adapters.store.codec import DEPLOYMENT_FIELDS, encode, from_row, timestamp, to_row
-from backstay.adapters.store.engine import for_writing, uses_write_ahead_log, writing_engine
-from backstay.adapters.store.faults import translated
+from backstay.adapters.store.engine import for_writing, translated, uses_write_ahead_log, writing_engine
 from backstay.adapters.store.location import is_empty, refuse_network_file_system, store_path
 from backstay.adapters.store.reader import SqlReader
+from backstay.adapters.store.schema import MIGRATIONS, Standing
 from backstay.adapters.store.tables import backups, deployments
 from backstay.adapters.store.tables import slots as slots_table
-from backstay.adapters.store.upgrade import MIGRATIONS, Standing, bring_up, standing
+from backstay.adapters.store.upgrade import bring_up, standing_of
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, DeploymentState, Wish, can_become
 from backstay.domain.environment import Environment
@@ -54,9 +54,9 @@ class SqlStore(SqlReader):
             self.close()
             raise
 
-    def rows(self, statement: Select[Any]) -> Sequence[dict[str, Any]]:
+    def rows(self, query: str, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
         with translated(self.path, "read"), self._reads.connect() as connection:
-            return [row._asdict() for row in connection.execute(statement)]
+            return [row._asdict() for row in connection.execute(text(query), values)]
 
     def begin(
         self,
@@ -249,7 +249,7 @@ class SqlStore(SqlReader):
 
     def _is_ready(self, migrations: Path) -> bool:
         with translated(self.path, "opened"), self._reads.connect() as connection:
-            stands = standing(connection, self.path, migrations)
+            stands = standing_of(connection, self.path, migrations)
             return stands is Standing.CURRENT and uses_write_ahead_log(connection)
 
     @contextmanager
