@@ -209,7 +209,7 @@ class Shop:
         return active["worker"]["pid"] if active and active["worker"] else None
 
     def end_worker(self) -> None:
-        for pid in _processes(str(self.folder / "h"), "backstay.worker"):
+        for pid in _workers(self.folder / "h"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -219,15 +219,14 @@ class Shop:
         HaproxyRouter(self.folder / "h" / "router" / f"{self.name}-dev", self.name, "dev").stop()
 
 
-def _processes(*words: str) -> Iterator[int]:
+def _workers(home: Path) -> Iterator[int]:
+    """Workers carry their state folder in their title."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
-            try:
-                command = (folder / "cmdline").read_bytes().decode().split("\0")
-            except OSError:
-                continue
-            if all(word in command for word in words):
-                yield int(folder.name)
+            with contextlib.suppress(OSError):
+                title = (folder / "cmdline").read_bytes().rstrip(b"\0").decode()
+                if title.startswith("backstay worker ") and title.endswith(f" of {home}"):
+                    yield int(folder.name)
 
 
 def free_port() -> int:

@@ -63,10 +63,10 @@ class Watch:
 
 def role_of(words: list[str], folder: str) -> str | None:
     """`client` or `worker` of the shop in the folder, else None. The router outlives the deploy and is no part."""
+    if words[0].startswith("backstay worker ") and f" of {folder}" in words[0]:
+        return "worker"
     if not any(word.startswith(folder) for word in words):
         return None
-    if "backstay.worker" in words:
-        return "worker"
     return "client" if "backstay" in words and "deploy" in words else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,17 +142,29 @@ def clock() -> Clock:
     return SystemClock()
 
 
-def start_worker(where: Place, deployment: str, log: Path) -> int:
-    """Start the worker of a deployment, detached from us, and return its pid."""
-    from backstay.adapters.detach import detach
+def start_worker(where: Place, deployment: str, work: Callable[[], int], log: Path) -> int:
+    """Do `work` in a worker process of its own, detached from us; returns its pid.
 
-    return detach("backstay.worker", [str(where.home), str(where.store), deployment, str(os.getpid())], log)
+    The store must be closed here: RuntimeError when it is not, for the copy would not see its locks.
+    """
+    from backstay.adapters.detach import fork_detached
+
+    if any(
+        entry.readlink() == where.store.resolve()
+        for entry in Path("/proc/self/fd").iterdir()
+        if entry.is_symlink()
+    ):
+        raise RuntimeError(f"{where.store} is open while a worker is started")
+    return fork_detached(f"backstay worker {deployment} of {where.home}", work, log)
 
 
 def preload() -> None:
-    """Import what every runbook needs before its first effect."""
+    """Import what every runbook needs before its first effect, so that a worker need not do it."""
     import backstay.adapters.haproxy
     import backstay.adapters.http
+    import backstay.adapters.postgres
+    import backstay.adapters.store.writer
+    import backstay.pipeline.recover
     import backstay.pipeline.rollback  # noqa: F401
 
 

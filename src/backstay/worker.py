@@ -1,21 +1,17 @@
 """The detached worker: does one deployment to its end, whoever started it may be gone by then.
 
-Started as `python -m backstay.worker HOME STORE DEPLOYMENT PARENT`. The command that starts it (pid PARENT) may
-still be planning: the worker imports what it will need, and waits until the deployment is recorded and the lease
-taken in its name.
+A detached copy of the command that starts it, which may still be planning: the worker waits until the deployment
+is recorded and the lease taken in its name.
 """
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
-from pathlib import Path
 
 from backstay import wiring
 from backstay.domain.deployment import Deployment, DeploymentKind, Wish
@@ -29,13 +25,20 @@ from backstay.ports.store import Store
 ORDER_POLL_S = 0.005
 
 
-def main(argv: list[str]) -> int:
-    gc.disable()  # collecting while modules are imported only delays the first effect
-    home, store_path, deployment_id, parent = argv
+def work(where: wiring.Place, deployment: str, parent: int) -> int:
+    """Do the deployment that the process `parent` records; returns an exit status. Never raises a BackstayError."""
+    try:
+        return _work_for(where, deployment, parent)
+    except BackstayError as failed:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        print(f"{stamp} {type(failed).__name__}: {failed}", file=sys.stderr, flush=True)
+        return failed.exit_status
+
+
+def _work_for(where: wiring.Place, deployment_id: str, parent: int) -> int:
     os.chdir("/")
-    where = wiring.Place(Path(home), Path(store_path))
     store = wiring.open_store(where)
-    deployment = _await_order(store, deployment_id, int(parent))
+    deployment = _await_order(store, deployment_id, parent)
     if deployment is None:
         store.close()
         return 0
@@ -45,7 +48,6 @@ def main(argv: list[str]) -> int:
     lease = store.adopt(held, wiring.host().owner())
     _heed_signals(store, deployment_id)
     run = _run(where, store, deployment, lease)
-    gc.enable()
     heart = threading.Thread(target=_beat, args=(store, lease, run.lost), daemon=True)
     heart.start()
     try:
@@ -63,7 +65,6 @@ def main(argv: list[str]) -> int:
 
 def _await_order(store: Store, deployment: str, parent: int) -> Deployment | None:
     """The deployment as soon as it is recorded; None when the command that started us ended without recording it."""
-    wiring.preload()
     while (found := store.deployment(deployment)) is None:
         if os.getppid() != parent:
             return store.deployment(deployment)
@@ -144,19 +145,3 @@ def _heed_signals(store: Store, deployment: str) -> None:
         threading.Thread(target=store.ask, args=(deployment, Wish.ABORT), daemon=True).start()
 
     signal.signal(signal.SIGTERM, abort)
-
-
-def _report(error: BaseException) -> None:
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    print(f"{stamp} {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    try:
-        status = main(sys.argv[1:])
-    except BackstayError as failed:
-        _report(failed)
-        status = failed.exit_status
-    with contextlib.suppress(OSError):
-        sys.stderr.flush()
-    os._exit(status)

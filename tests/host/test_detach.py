@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from backstay.adapters.detach import LEFT_BEHIND, detach, exit_status
+from backstay.adapters.detach import LEFT_BEHIND, detach, exit_status, fork_detached
 
 STORY = """
 import os, sys
@@ -79,3 +82,72 @@ def test_while_it_runs_it_has_no_exit_status(tmp_path: Path, monkeypatch: pytest
     finally:
         os.kill(pid, 9)
     assert ended(pid) == -9
+
+
+def test_a_copy_of_us_is_as_detached_and_shows_no_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing by which a CI runner finds processes to kill, and no secret of ours, is left to be seen."""
+    log = tmp_path / "worker.log"
+    program = f"""
+import os, subprocess, sys, time
+from pathlib import Path
+from backstay.adapters.detach import exit_status, fork_detached
+def work():
+    print("session", os.getsid(0) == os.getpid())
+    print("variable", os.environ.get("RUNNER_TRACKING_ID"), os.environ["KEPT"])
+    print("title", Path("/proc/self/cmdline").read_bytes().rstrip(b"\\0").decode())
+    print("shown", Path("/proc/self/environ").read_bytes().strip(bytes(1)))
+    print("inherited", subprocess.run(["sh", "-c", "echo $KEPT$RUNNER_TRACKING_ID"], capture_output=True).stdout)
+    print("open", sorted(int(n) for n in os.listdir("/proc/self/fd"))[:4])
+    return 7
+held = open(os.devnull)
+pid = fork_detached("backstay worker story", work, Path({str(log)!r}))
+while (status := exit_status(pid)) is None:
+    time.sleep(0.01)
+print(status)
+"""
+    env = {**os.environ, "RUNNER_TRACKING_ID": "1", "KEPT": "yes"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "7\n" and done.stderr == ""
+    said = dict(line.split(" ", 1) for line in log.read_text().splitlines())
+    assert said == {
+        "session": "True",
+        "variable": "None yes",
+        "title": "backstay worker story",
+        "shown": "b''",
+        "inherited": "b'yes\\n'",
+        "open": "[0, 1, 2, 3]",
+    }
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_what_goes_wrong_in_a_copy_stays_there(tmp_path: Path) -> None:
+    program = f"""
+import time
+from pathlib import Path
+from backstay.adapters.detach import exit_status, fork_detached
+pid = fork_detached("story", lambda: 1 // 0, Path({str(tmp_path / "log")!r}))
+while (status := exit_status(pid)) is None:
+    time.sleep(0.01)
+print("parent", status)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "parent 1\n" and done.stderr == ""
+    assert "ZeroDivisionError" in (tmp_path / "log").read_text()
+
+
+def test_a_process_with_threads_is_not_copied(tmp_path: Path) -> None:
+    ends = threading.Event()
+    thread = threading.Thread(target=ends.wait)
+    thread.start()
+    try:
+        with pytest.raises(RuntimeError, match="threads"):
+            fork_detached("story", lambda: 0, tmp_path / "log")
+    finally:
+        ends.set()
+        thread.join()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 LEFT_BEHIND = ("RUNNER_TRACKING_ID", "INVOCATION_ID", "JOURNAL_STREAM")
 """Variables by which a CI runner or a service manager finds processes to kill at the end of a job."""
+
+MOST_FILES = 65536
 
 
 def detach(module: str, arguments: Sequence[str], log: Path) -> int:
@@ -28,6 +33,63 @@ def detach(module: str, arguments: Sequence[str], log: Path) -> int:
         ],
         setsid=True,
     )
+
+
+def fork_detached(title: str, work: Callable[[], int], log: Path) -> int:
+    """Do `work` in a detached copy of this process, shown as `title` in `ps`; returns its pid.
+
+    The copy needs not import again what this process has imported, which is most of the time a start takes. Its
+    exit status is what `work` returns; it never comes back from here. There must be no other thread and no open
+    database here (SQLite's locks do not survive being copied): RuntimeError for what can be seen of that.
+    """
+    if threading.active_count() > 1:
+        raise RuntimeError("a process with several threads cannot be copied")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    gc.freeze()  # what is there already need not be looked at, and so copied, by the copy's collector
+    pid = os.fork()
+    if pid:
+        gc.unfreeze()
+        return pid
+    status = 1
+    try:
+        _become_detached(title, log)
+        status = work()
+    except BaseException:  # noqa: BLE001 - the copy must not run on into the code of the process it came from
+        traceback.print_exc()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    os._exit(status)
+
+
+def _become_detached(title: str, log: Path) -> None:
+    import setproctitle
+
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.closerange(3, MOST_FILES)
+    for name in LEFT_BEHIND:
+        os.environ.pop(name, None)
+    setproctitle.setproctitle(title)
+    _hide_environment()
+
+
+def _hide_environment() -> None:
+    """Wipe what /proc shows of the environment we were started with: a CI runner searches it for processes to kill.
+
+    Only after setproctitle, which has moved the real environment elsewhere. Fields of proc(5): 50 is where the
+    environment begins, 51 where it ends.
+    """
+    import ctypes
+
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    begins, ends = int(fields[50 - 3]), int(fields[51 - 3])
+    if 0 < begins < ends:
+        ctypes.memset(begins, 0, ends - begins)
 
 
 def exit_status(pid: int) -> int | None:

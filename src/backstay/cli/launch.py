@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from backstay.domain.lease import Lease
 from backstay.errors import BackstayError
 from backstay.pipeline.begin import Beginner
 from backstay.ports.store import Store
+from backstay.worker import work
 
 ADOPT_DEADLINE_S = 20.0
 
@@ -26,8 +28,7 @@ class Prepared:
     deployment: str
 
     def __enter__(self) -> Prepared:
-        self.log = _log(self.where, self.deployment)
-        self.pid = wiring.start_worker(self.where, self.deployment, self.log)
+        self.pid, self.log = _fork(self.where, self.deployment)
         return self
 
     def __exit__(
@@ -62,8 +63,16 @@ def beginner(where: wiring.Place, store: Store) -> Beginner:
 
 def start_worker(where: wiring.Place, store: Store, lease: Lease, deployment: str) -> None:
     """Start a worker in its own session, with no terminal and no tie to us; return once it adopted the lease."""
-    log = _log(where, deployment)
-    _await_adoption(store, lease, wiring.start_worker(where, deployment, log), log)
+    store.close()
+    pid, log = _fork(where, deployment)
+    _await_adoption(store, lease, pid, log)
+
+
+def _fork(where: wiring.Place, deployment: str) -> tuple[int, Path]:
+    """A worker's pid and log. The store must be closed."""
+    wiring.preload()
+    parent, log = os.getpid(), _log(where, deployment)
+    return wiring.start_worker(where, deployment, lambda: work(where, deployment, parent), log), log
 
 
 def _await_adoption(store: Store, lease: Lease, pid: int, log: Path) -> None:

@@ -12,7 +12,7 @@ from backstay.cli.options import Settings, with_common_options
 from backstay.domain.deployment import Deployment, DeploymentState, Wish
 from backstay.domain.lease import Presence
 from backstay.errors import Locked
-from backstay.ports.store import Store
+from backstay.ports.store import Reader, Store
 
 EPILOG = """\b
 Examples:
@@ -41,16 +41,13 @@ def command(settings: Settings, environment: str, component: str, to: str | None
     found = project(settings, environment)
     if dry_run:
         return _show(settings, found, environment, component, to)
-    store = wiring.open_store(found.where)
-    active = _active(store, found.app, environment)
+    active = _active(found.reader(), found.app, environment)
     if active is not None and component == "all" and to is None:
-        return _reverse(settings, found, store, active)
-    return _begin(settings, found, store, environment, component, to)
+        return _reverse(settings, found, wiring.open_store(found.where), active)
+    return _begin(settings, found, environment, component, to)
 
 
-def _begin(
-    settings: Settings, found: Project, store: Store, environment: str, component: str, to: str | None
-) -> int:
+def _begin(settings: Settings, found: Project, environment: str, component: str, to: str | None) -> int:
     from backstay.cli.deploy import begin, new_id
     from backstay.cli.follow import follow
     from backstay.cli.launch import Prepared, wait_quietly
@@ -58,6 +55,7 @@ def _begin(
 
     id_ = new_id()
     with Prepared(found.where, id_) as worker:
+        store = wiring.open_store(found.where)
         starting = worker.beginner(store)
         starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
         plan = plan_rollback(found.app, environment, component, to, store)
@@ -73,7 +71,7 @@ def _show(settings: Settings, found: Project, environment: str, component: str, 
     return show_plan(settings, found.application(environment), plan)
 
 
-def _active(store: Store, app: str, environment: str) -> Deployment | None:
+def _active(store: Reader, app: str, environment: str) -> Deployment | None:
     """The deployment a living worker works on, or None."""
     held = store.lease(app, environment)
     if held is None or held.deployment is None or wiring.host().presence(held.owner) is Presence.GONE:

@@ -127,4 +127,5 @@ class Store(Reader, Protocol):
     def ask(self, deployment: str, wish: Wish) -> bool:
         """Record a person's wish (no token: anybody may ask). False when the deployment has ended already."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close all files; the next question opens them again."""
