@@ -46,7 +46,7 @@ ACTS = (
     Act("v4, turns bad under traffic", ("deploy", "dev", "--version", "v4"), 20, "rolled_back", V2),
     Act(
         "backend alone back to v1",
-        ("rollback", "dev", "backend"),
+        ("rollback", "dev", "backend", "--force"),
         0,
         "succeeded",
         {"backend": "v1", "frontend": "v2"},

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from backstay.pipeline.run import World
     from backstay.ports.clock import Clock
     from backstay.ports.engine import Engine
+    from backstay.ports.host import Host
     from backstay.ports.prober import Prober
     from backstay.ports.router import Router
     from backstay.ports.secrets import SecretSource
@@ -75,6 +76,23 @@ def router(where: Place, app: str, environment: str) -> Router:
     from backstay.adapters.haproxy import HaproxyRouter
 
     return HaproxyRouter(where.home / "router" / f"{app}-{environment}", app, environment)
+
+
+@dataclass(slots=True)
+class Look:
+    """The ports that a look at an environment needs; nothing of it writes."""
+
+    store: Reader
+    engine: Engine
+    router: Router
+    prober: Prober
+    host: Host
+    clock: Clock
+
+
+def look(where: Place, app: str, environment: str) -> Look:
+    """What `status` and the like look with."""
+    return Look(open_reader(where), engine(), router(where, app, environment), prober(), host(), clock())
 
 
 def secrets(environment: Environment) -> SecretSource:

@@ -99,8 +99,8 @@ class Town:
         )
         return self._finish(plan)
 
-    def rollback(self, component: str = "all", to: str | None = None) -> Deployment:
-        return self._finish(plan_rollback("shop", "dev", component, to, self.store))
+    def rollback(self, component: str = "all", to: str | None = None, *, force: bool = False) -> Deployment:
+        return self._finish(plan_rollback("shop", "dev", component, to, force, self.store))
 
     def _finish(self, plan: Plan) -> Deployment:
         run, lease = self.begin(plan)

@@ -17,7 +17,7 @@ def test_the_first_deploy_makes_a_version_live(town: Town) -> None:
     assert (ended.state, ended.exit_status) == (DeploymentState.SUCCEEDED, 0)
     assert town.serving == BOTH_V1
     assert [s.name for s in town.store.steps(ended.id)] == [
-        "check", "router", "pull", "backup", "migrate", "start", "health", "smoke",
+        "check", "snapshot", "router", "pull", "backup", "migrate", "start", "health", "smoke",
         "stage", "switch", "public-smoke", "bake", "retire",
     ]  # fmt: skip
 

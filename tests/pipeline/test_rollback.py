@@ -8,7 +8,7 @@ from backstay.domain.deployment import DeploymentState
 from backstay.domain.slot import Slot
 from backstay.domain.smoke import Answer
 from backstay.domain.verdict import Traffic
-from backstay.errors import NotAllowed, UsageError
+from backstay.errors import CheckFailed, NotAllowed, UsageError
 from tests.pipeline.conftest import Town
 
 
@@ -37,7 +37,7 @@ def test_going_back_twice_goes_back_two_releases(town: Town) -> None:
 def test_one_component_goes_back_and_the_other_stays(town: Town) -> None:
     town.deploy("v1")
     town.deploy("v2")
-    ended = town.rollback("backend")
+    ended = town.rollback("backend", force=True)
     assert ended.exit_status == 0
     assert town.serving == {"backend": "v1", "frontend": "v2"}
     assert ended.version == "v2+backend@v1"
@@ -47,7 +47,7 @@ def test_a_component_whose_container_is_gone_starts_again_from_its_digest(town: 
     town.deploy("v1")
     town.deploy("v2")
     town.deploy("v3")
-    town.rollback("backend", to="v1")
+    town.rollback("backend", to="v1", force=True)
     assert town.serving == {"backend": "v1", "frontend": "v3"}
 
 
@@ -117,3 +117,39 @@ def test_what_is_live_already_is_nothing_to_go_back_to(town: Town) -> None:
     town.deploy("v2")
     with pytest.raises(UsageError, match="live already"):
         town.rollback(to="v2")
+
+
+def test_components_that_never_served_together_do_not_meet_unasked(town: Town) -> None:
+    town.deploy("v1")
+    town.deploy("v2")
+    with pytest.raises(CheckFailed) as refused:
+        town.rollback("backend")
+    assert "backend v1 with frontend v2" in refused.value.message
+    assert refused.value.hint and "--force" in refused.value.hint
+    assert town.serving == {"backend": "v2", "frontend": "v2"}
+
+
+def test_components_that_served_together_may_meet_again(town: Town) -> None:
+    town.deploy("v1")
+    town.deploy("v2", "backend")
+    town.deploy("v2", "frontend")
+    town.rollback("frontend")
+    assert town.serving == {"backend": "v2", "frontend": "v1"}
+
+
+def test_a_pair_that_was_reversed_has_not_served_together(town: Town) -> None:
+    town.deploy("v1")
+    town.router.traffic_of = {Slot.GREEN: Traffic(100, 90, 0)}
+    assert town.deploy("v2", "backend").state is DeploymentState.ROLLED_BACK
+    town.router.traffic_of = {}
+    town.deploy("v3")
+    with pytest.raises(CheckFailed):
+        town.rollback("frontend", to="v1")
+
+
+def test_a_warm_rollback_flips_before_it_looks_around(town: Town) -> None:
+    town.deploy("v1")
+    town.deploy("v2")
+    ended = town.rollback()
+    steps = [step.name for step in town.store.steps(ended.id)]
+    assert steps.index("switch") < steps.index("snapshot") < steps.index("public-smoke")

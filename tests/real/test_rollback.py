@@ -37,9 +37,11 @@ def test_the_backend_alone_goes_back(shop: Shop) -> None:
     shop.deploy("v2")
     with shop.load() as load:
         load.until(lambda seen: seen.requests > 30)
-        answer = shop.run("rollback", "dev", "backend", "--json")
+        refused = shop.run("rollback", "dev", "backend")
+        answer = shop.run("rollback", "dev", "backend", "--force", "--json")
         report = load.stop()
-    assert answer.status == 0
+    assert (refused.status, answer.status) == (10, 0)
+    assert "backend v1 with frontend v2" in refused.err
     assert report.failed == 0, report.failures[:5]
     assert shop.serving() == {"backend": "v1", "frontend": "v2"}
     assert len(shop.containers()) == 3

@@ -17,7 +17,7 @@ from backstay.ports.store import Reader, Store
 EPILOG = """\b
 Examples:
   backstay rollback prod                 everything, to the release before
-  backstay rollback prod backend         only the backend
+  backstay rollback prod backend         only the backend, if it served with the others before
   backstay rollback prod --to v1         to a release that served here before
   backstay rollback prod --dry-run
 """
@@ -32,22 +32,27 @@ ACKNOWLEDGE_S = 0.5
     "--to", metavar="VERSION", help="A version that served here before (default: the previous one)."
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@click.option("--force", is_flag=True, help="Also bring components together that never served together.")
 @with_common_options
-def command(settings: Settings, environment: str, component: str, to: str | None, dry_run: bool) -> int:
+def command(
+    settings: Settings, environment: str, component: str, to: str | None, dry_run: bool, force: bool
+) -> int:
     """Go back to the release that served before; while a deployment bakes, reverse it at once.
 
     A warm slot takes one router command. The result is verified by smoke tests through the public route.
     """
     found = project(settings, environment)
     if dry_run:
-        return _show(settings, found, environment, component, to)
+        return _show(settings, found, environment, component, to, force)
     active = _active(found.reader(), found.app, environment)
     if active is not None and component == "all" and to is None:
         return _reverse(settings, found, wiring.open_store(found.where), active)
-    return _begin(settings, found, environment, component, to)
+    return _begin(settings, found, environment, component, to, force)
 
 
-def _begin(settings: Settings, found: Project, environment: str, component: str, to: str | None) -> int:
+def _begin(
+    settings: Settings, found: Project, environment: str, component: str, to: str | None, force: bool
+) -> int:
     from backstay.cli.deploy import begin, new_id
     from backstay.cli.follow import follow
     from backstay.cli.launch import Prepared, wait_quietly
@@ -58,16 +63,18 @@ def _begin(settings: Settings, found: Project, environment: str, component: str,
         store = wiring.open_store(found.where)
         starting = worker.beginner(store)
         starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
-        plan = plan_rollback(found.app, environment, component, to, store)
+        plan = plan_rollback(found.app, environment, component, to, force, store)
         begin(starting, id_, found, found.application(environment), plan)
     return follow(settings, store, id_)
 
 
-def _show(settings: Settings, found: Project, environment: str, component: str, to: str | None) -> int:
+def _show(
+    settings: Settings, found: Project, environment: str, component: str, to: str | None, force: bool
+) -> int:
     from backstay.cli.plan import show_plan
     from backstay.pipeline.resolve import plan_rollback
 
-    plan = plan_rollback(found.app, environment, component, to, found.reader())
+    plan = plan_rollback(found.app, environment, component, to, force, found.reader())
     return show_plan(settings, found.application(environment), plan)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -12,24 +11,6 @@ from backstay import wiring
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
 from backstay.domain.duration import format_duration
-from backstay.ports.clock import Clock
-from backstay.ports.engine import Engine
-from backstay.ports.host import Host
-from backstay.ports.prober import Prober
-from backstay.ports.router import Router
-from backstay.ports.store import Reader
-
-
-@dataclass
-class Look:
-    """The ports a status needs."""
-
-    store: Reader
-    engine: Engine
-    router: Router
-    prober: Prober
-    host: Host
-    clock: Clock
 
 
 @click.command(
@@ -52,14 +33,7 @@ def command(settings: Settings, environment: str | None) -> int:
 def _look(found: Project, environment: str) -> dict[str, Any]:
     from backstay.pipeline.status import status
 
-    look = Look(
-        store=found.reader(),
-        engine=wiring.engine(),
-        router=wiring.router(found.where, found.app, environment),
-        prober=wiring.prober(),
-        host=wiring.host(),
-        clock=wiring.clock(),
-    )
+    look = wiring.look(found.where, found.app, environment)
     return status(look, found.app, environment)
 
 

@@ -7,8 +7,10 @@ good release.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 
 from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState
+from backstay.domain.release import Component, Release
 
 
 def lineage(history: Iterable[Deployment]) -> list[str]:
@@ -48,6 +50,17 @@ def is_quarantined(release: str, history: Sequence[Deployment]) -> Deployment | 
         elif deployment.state is DeploymentState.SUCCEEDED:
             verdict = None
     return verdict
+
+
+def untried_pairs(release: Release, served: Iterable[Release]) -> list[tuple[Component, Component]]:
+    """Pairs of components of `release` that no release of `served` had together, by their digests."""
+    known = {
+        frozenset((one.digest, other.digest))
+        for earlier in served
+        for one, other in combinations(earlier.components.values(), 2)
+    }
+    pairs = combinations(release.components.values(), 2)
+    return [(one, other) for one, other in pairs if frozenset((one.digest, other.digest)) not in known]
 
 
 def _last(served: Sequence[str], release: str) -> int:

@@ -20,15 +20,17 @@ from backstay.pipeline.steps.pull import PullStep
 from backstay.pipeline.steps.retire import RetireStep
 from backstay.pipeline.steps.router import RouterStep
 from backstay.pipeline.steps.smoke import PublicSmokeStep, SmokeStep
+from backstay.pipeline.steps.snapshot import SnapshotStep
 from backstay.pipeline.steps.start import StartStep
 from backstay.pipeline.steps.switch import StageStep, SwitchStep
 
-CHECK, ROUTER, PULL, BACKUP, MIGRATE = CheckStep(), RouterStep(), PullStep(), BackupStep(), MigrateStep()
+CHECK, SNAPSHOT, ROUTER, PULL = CheckStep(), SnapshotStep(), RouterStep(), PullStep()
+BACKUP, MIGRATE = BackupStep(), MigrateStep()
 START, HEALTH, SMOKE, STAGE, SWITCH = StartStep(), HealthStep(), SmokeStep(), StageStep(), SwitchStep()
 PUBLIC_SMOKE, BAKE, RETIRE = PublicSmokeStep(), BakeStep(), RetireStep()
 
 STEPS: tuple[Step, ...] = (
-    CHECK, ROUTER, PULL, BACKUP, MIGRATE, START, HEALTH, SMOKE, STAGE, SWITCH, PUBLIC_SMOKE, BAKE, RETIRE,
+    CHECK, SNAPSHOT, ROUTER, PULL, BACKUP, MIGRATE, START, HEALTH, SMOKE, STAGE, SWITCH, PUBLIC_SMOKE, BAKE, RETIRE,
 )  # fmt: skip
 
 
@@ -40,6 +42,7 @@ def deploy(run: Run) -> None:
     saga = Saga(run, STEPS)
     try:
         saga.do(CHECK)
+        saga.do(SNAPSHOT)
         saga.do(ROUTER)
         saga.do(PULL)
         if wants_backup(run.plan, run.environment):

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from backstay.domain.deployment import Deployment, DeploymentKind
+from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState
 from backstay.domain.environment import Application
-from backstay.domain.lineage import is_quarantined, lineage, previous_release
+from backstay.domain.lineage import is_quarantined, lineage, previous_release, untried_pairs
 from backstay.domain.plan import Plan, deploy_origins, rollback_origins
 from backstay.domain.release import Component, Release
 from backstay.domain.slot import Slots
@@ -63,11 +63,12 @@ def plan_deploy(
 
 
 def plan_rollback(
-    application_name: str, environment: str, component: str, to: str | None, store: Reader
+    application_name: str, environment: str, component: str, to: str | None, force: bool, store: Reader
 ) -> Plan:
     """Plan a rollback to the previous release, or to the newest one with version `to`.
 
-    `component` is `all` or a component's name. Raises UsageError when there is nothing to go back to.
+    `component` is `all` or a component's name. Raises UsageError when there is nothing to go back to, and
+    CheckFailed when components would meet that never served together, unless `force`.
     """
     slots = store.slots(application_name, environment)
     live = live_release(store, slots)
@@ -84,9 +85,26 @@ def plan_rollback(
     )
     if release.id == live.id:
         raise UsageError(f"{release.version} is live already", hint=f"backstay history {environment}")
+    if not force:
+        _refuse_untried(release, component, environment, history, store)
     standby = store.release(slots.standby.release) if slots.standby else None
     origins = rollback_origins(release, live, standby, slots)
     return Plan(DeploymentKind.ROLLBACK, release, live, origins, slots)
+
+
+def _refuse_untried(
+    release: Release, component: str, environment: str, history: Sequence[Deployment], store: Reader
+) -> None:
+    ids = {d.release for d in history if d.release and d.state is DeploymentState.SUCCEEDED}
+    untried = untried_pairs(release, [found for found in map(store.release, ids) if found])
+    if untried:
+        pairs = "; ".join(f"{a.name} {a.version} with {b.name} {b.version}" for a, b in untried)
+        raise CheckFailed(
+            f"these never served together in {environment}: {pairs}",
+            hint=f"backstay rollback {environment} takes everything back together; if they fit,"
+            f" backstay rollback {environment} {component} --force",
+            state="nothing was changed",
+        )
 
 
 def live_release(store: Reader, slots: Slots) -> Release | None:

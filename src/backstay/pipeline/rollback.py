@@ -14,6 +14,7 @@ from backstay.pipeline.deploy import (
     RETIRE,
     ROUTER,
     SMOKE,
+    SNAPSHOT,
     STAGE,
     START,
     STEPS,
@@ -30,6 +31,8 @@ def rollback(run: Run) -> None:
     try:
         if run.plan.is_warm:
             saga.do(HEALTH)
+        else:
+            saga.do(SNAPSHOT)
         saga.do(ROUTER)
         if not run.plan.is_warm:
             saga.do(PULL)
@@ -38,6 +41,8 @@ def rollback(run: Run) -> None:
             saga.do(SMOKE)
             saga.do(STAGE)
         saga.do(SWITCH)
+        if run.plan.is_warm:
+            saga.do_leniently(SNAPSHOT)
         saga.do(PUBLIC_SMOKE)
     except LeaseLost:
         raise
