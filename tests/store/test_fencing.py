@@ -81,7 +81,7 @@ def test_a_held_lease_names_its_holder(store: SqlStore) -> None:
         "prod of shop is locked by anna@control pid 4711 for deploy v1 (d1), since 2026-03-01T12:00:00.123Z,"
         " until 2026-03-01T12:10:00.123Z unless renewed"
     )
-    assert "backstay status prod" in (refused.value.hint or "")
+    assert "backstay abort prod" in (refused.value.hint or "")
     assert "backstay attach prod" in (refused.value.hint or "")
     assert [d.id for d in store.history(APP, ENV)] == ["d1"]
     assert store.release(samples.release("v2").id) is None

@@ -20,6 +20,7 @@ COMMANDS = {
     "status": ("backstay.cli.status", "Show what serves now, asked from engine and router."),
     "attach": ("backstay.cli.attach", "Follow the deployment that is under way."),
     "abort": ("backstay.cli.abort", "Stop the deployment that is under way, safely."),
+    "lock": ("backstay.cli.lock", "Lock an environment for maintenance, free it, show who holds it."),
     "history": ("backstay.cli.history", "List the deployments of an environment, newest first."),
     "show": ("backstay.cli.show", "Show one deployment with its steps."),
     "events": ("backstay.cli.events", "Print the events of a deployment."),

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Update, insert, select, update
 
 from backstay.adapters.store.codec import decode, encode, timestamp
 from backstay.adapters.store.tables import leases
-from backstay.domain.lease import LEASE_TIME_S, Lease, Owner
+from backstay.domain.lease import LEASE_TIME_S, Keeper, Lease, Owner, cure
 from backstay.errors import LeaseLost, Locked
 
 
@@ -43,6 +43,7 @@ def take(
     deployment: str | None,
     replaces: Lease | None,
     now: float,
+    lasts_s: float = LEASE_TIME_S,
 ) -> Lease:
     """Take a free lease, or the one `replaces` describes, under the next token. `now` is epoch seconds.
 
@@ -54,7 +55,7 @@ def take(
     if held and (replaces is None or (held.token, held.owner) != (replaces.token, replaces.owner)):
         raise locked(held)
     token = row["token"] + 1 if row else 1
-    lease = Lease(app, environment, token, owner, purpose, deployment, now, now + LEASE_TIME_S)
+    lease = Lease(app, environment, token, owner, purpose, deployment, now, now + lasts_s)
     values = {
         "token": token,
         "owner": encode(owner),
@@ -90,6 +91,15 @@ def renew(connection: Connection, lease: Lease, now: float) -> Lease:
     return _extended(connection, held, held.owner, now)
 
 
+def extend(connection: Connection, lease: Lease, purpose: str, now: float, lasts_s: float) -> Lease:
+    """Let a lease of a known time last `lasts_s` from `now`, for `purpose`. Raises LeaseLost."""
+    held = held_under(connection, lease.app, lease.environment, lease.token)
+    extended = replace(held, purpose=purpose, expires_at=now + lasts_s)
+    values = {"purpose": purpose, "expires_at": extended.expires_at}
+    connection.execute(_update(held.app, held.environment).values(values))
+    return extended
+
+
 def free(connection: Connection, lease: Lease) -> None:
     """Free the lease and keep its token; nothing happens when the token is stale."""
     freed = {"owner": None, "purpose": None, "deployment": None, "acquired_at": None, "expires_at": None}
@@ -119,17 +129,19 @@ def held_under(connection: Connection, app: str, environment: str, token: int) -
 def locked(held: Lease) -> Locked:
     """The error that says who holds an environment, what for, since when and until when."""
     work = f"{held.purpose} ({held.deployment})" if held.deployment else held.purpose
+    renewed = "" if held.is_manual else " unless renewed"
     return Locked(
         f"{held.environment} of {held.app} is locked by {described(held.owner)} for {work}, since"
-        f" {_time(held.acquired_at)}, until {_time(held.expires_at)} unless renewed",
-        hint=f"`backstay status {held.environment}` shows what goes on,"
-        f" `backstay attach {held.environment}` follows it",
+        f" {_time(held.acquired_at)}, until {_time(held.expires_at)}{renewed}",
+        hint=cure(held),
+        state="nothing was changed",
     )
 
 
 def described(owner: Owner) -> str:
-    """`anna@host pid 4711`."""
-    return f"{owner.name}@{owner.host} pid {owner.pid}"
+    """`anna@host pid 4711`; a person without the pid."""
+    who = f"{owner.name}@{owner.host}"
+    return who if owner.kind is Keeper.PERSON else f"{who} pid {owner.pid}"
 
 
 def _extended(connection: Connection, held: Lease, owner: Owner, now: float) -> Lease:
