@@ -47,7 +47,7 @@ class Locker:
             return Acquired(self.store.extend_lease(held, purpose or held.purpose, lasts_s), extended=True)
         presence = self.host.presence(held.owner) if held else Presence.GONE
         if held is not None and claim(held, presence, now) in (Claim.REFUSE, Claim.KILL_FIRST):
-            raise locked(held, self.store)
+            raise self._held(held, _OWN if held.owner == me else None)
         self._refuse_unfinished(app, environment, held)
         lease = self.store.take_lease(
             app, environment, me, purpose or "maintenance", None, replaces=held, lasts_s=lasts_s
@@ -65,8 +65,12 @@ class Locker:
         if freeing is Freeing.FREE:
             self.store.release_lease(held)
             return held
+        raise self._held(held, _HINTS[freeing])
+
+    def _held(self, held: Lease, hint: str | None) -> Locked:
+        """The refusal, with a better hint than the general one where there is one."""
         refusal = locked(held, self.store)
-        raise Locked(refusal.message, hint=_HINTS[freeing].format(held), state=refusal.state)
+        return Locked(refusal.message, hint=hint.format(held), state=refusal.state) if hint else refusal
 
     def _refuse_unfinished(self, app: str, environment: str, seen: Lease | None) -> None:
         """A lock over what a dead worker left half-way would only keep people from mending it."""
@@ -86,6 +90,7 @@ class Locker:
             )
 
 
+_OWN = "you hold it: backstay lock acquire {0.environment} --extend lets it last longer"
 _HINTS: Mapping[Freeing, str] = {
     Freeing.NEEDS_FORCE: "ask {0.owner.name}; backstay lock release {0.environment} --force frees it all the same",
     Freeing.ABORT: "a deployment keeps it: backstay abort {0.environment} stops that safely and frees it",
