@@ -15,6 +15,7 @@ from backstay.domain.environment import Environment
 from backstay.errors import UsageError
 
 if TYPE_CHECKING:
+    from backstay.domain.init import Fate
     from backstay.pipeline.run import World
     from backstay.ports.clock import Clock
     from backstay.ports.engine import Engine
@@ -148,6 +149,28 @@ def start_worker(where: Place, deployment: str, log: Path) -> int:
     from backstay.adapters.detach import detach
 
     return detach("backstay.worker", [str(where.home), str(where.store), deployment, str(os.getpid())], log)
+
+
+def init_template(name: str) -> str:
+    """A template of `init`, as text."""
+    from backstay.adapters.init import template
+
+    return template(name).decode()
+
+
+def init_scripts(start: Path, *, force: bool) -> tuple[Path, list[tuple[str, Fate]]]:
+    """Write the scripts for workflows into the repository around `start`; its root, and path and fate of each."""
+    from backstay.adapters.init import repository, scripts, write
+
+    root = repository(start)
+    return root, write(root, scripts(), force=force)
+
+
+def init_config(path: Path, text: str) -> None:
+    """Write a first backstay.yml. Raises UsageError when there is anything already."""
+    from backstay.adapters.init import write_new
+
+    write_new(path, text)
 
 
 def preload() -> None:

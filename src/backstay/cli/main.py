@@ -14,6 +14,7 @@ from backstay import __version__
 from backstay.cli.options import Settings, with_common_options
 
 COMMANDS = {
+    "init": ("backstay.cli.init", "Write a first backstay.yml, or the five scripts for GitHub workflows."),
     "deploy": ("backstay.cli.deploy", "Make a version live: checked, backed up, switched, watched."),
     "rollback": ("backstay.cli.rollback", "Go back to the release that served before."),
     "plan": ("backstay.cli.plan", "Show what a deploy would do, and touch nothing."),
