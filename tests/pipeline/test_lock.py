@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from backstay.domain.deployment import DeploymentState, Wish
-from backstay.domain.lease import Owner, Presence
+from backstay.domain.lease import Lease, Owner, Presence
 from backstay.domain.plan import Plan
 from backstay.errors import BackstayError, Locked
 from backstay.pipeline.begin import Beginner
@@ -125,6 +125,31 @@ def test_one_extends_ones_own_and_only_on_request(door: Door) -> None:
     assert door.town.store.lease(APP, ENV) == longer.lease
     renamed = door.locker().acquire(APP, ENV, "cake", HOUR, extend=True)
     assert (renamed.lease.purpose, renamed.lease.token) == ("cake", first.token)
+
+
+def test_what_was_taken_away_while_extending_is_locked_anew_or_refused(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = door.town.store
+    extend = store.extend_lease
+    bert = replace(OWNER, name="bert").person
+    for thief, refused in ((None, False), (bert, True)):
+        door.locker().acquire(APP, ENV, "tea", HOUR)
+
+        def too_late(lease: Lease, purpose: str, lasts_s: float, thief: Owner | None = thief) -> Lease:
+            store.release_lease(lease)
+            if thief is not None:
+                store.take_lease(APP, ENV, thief, "cake", None)
+            return extend(lease, purpose, lasts_s)
+
+        monkeypatch.setattr(store, "extend_lease", too_late)
+        if refused:
+            with pytest.raises(Locked, match="bert@here for cake"):
+                door.locker().acquire(APP, ENV, None, HOUR, extend=True)
+        else:
+            again = door.locker().acquire(APP, ENV, None, HOUR, extend=True)
+            assert (again.extended, again.lease.token) == (False, 2)
+            store.release_lease(again.lease)
 
 
 def test_nobody_extends_somebody_elses(door: Door) -> None:

@@ -106,6 +106,34 @@ def test_taking_over_replaces_exactly_the_lease_that_was_seen(store: SqlStore) -
         store.take_lease(APP, ENV, owner("carl"), "recover", "d1", replaces=adopted)
 
 
+def test_a_manual_lock_lasts_as_asked_for_and_is_extended_under_its_token(
+    store: SqlStore, clock: StillClock
+) -> None:
+    anna = owner().person
+    lease = store.take_lease(APP, ENV, anna, "tea", None, lasts_s=7200)
+    assert lease.expires_at == clock.now().timestamp() + 7200
+    clock.advance(60)
+    extended = store.extend_lease(lease, "cake", 3600)
+    assert extended == replace(lease, purpose="cake", expires_at=clock.now().timestamp() + 3600)
+    assert store.lease(APP, ENV) == extended
+    with pytest.raises(Locked, match=r"locked by anna@control for cake, since .*Z, until \S*Z$") as refused:
+        begun(store)
+    assert "backstay lock release prod" in (refused.value.hint or "")
+    store.release_lease(extended)
+    with pytest.raises(LeaseLost):
+        store.extend_lease(extended, "cake", 3600)
+
+
+def test_a_manual_lock_that_was_extended_meanwhile_is_not_taken_over(store: SqlStore) -> None:
+    """Somebody saw that its time was over; it is no longer."""
+    seen = store.take_lease(APP, ENV, owner().person, "tea", None, lasts_s=1)
+    extended = store.extend_lease(seen, "tea", 3600)
+    with pytest.raises(Locked, match="anna@control for tea"):
+        begun(store, replaces=seen)
+    assert store.history(APP, ENV) == []
+    assert begun(store, replaces=extended).token == 2
+
+
 def test_begin_takes_over_a_dead_owner(store: SqlStore) -> None:
     dead = begun(store)
     assert begun(store, "d2", "v2", replaces=dead).token == 2

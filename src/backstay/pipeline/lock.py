@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backstay.domain.lease import Claim, Freeing, Lease, Presence, claim, free
-from backstay.errors import Locked
+from backstay.errors import LeaseLost, Locked
 from backstay.pipeline.begin import locked, run_out, unfinished
 from backstay.pipeline.times import rfc3339
 from backstay.ports.clock import Clock
@@ -44,7 +44,12 @@ class Locker:
         me, now = self.host.owner().person, self.clock.now().timestamp()
         held = self.store.lease(app, environment)
         if extend and held is not None and held.owner == me and not held.has_run_out(now):
-            return Acquired(self.store.extend_lease(held, purpose or held.purpose, lasts_s), extended=True)
+            try:
+                return Acquired(
+                    self.store.extend_lease(held, purpose or held.purpose, lasts_s), extended=True
+                )
+            except LeaseLost:  # it was freed or ran out just now
+                held = self.store.lease(app, environment)
         presence = self.host.presence(held.owner) if held else Presence.GONE
         if held is not None and claim(held, presence, now) in (Claim.REFUSE, Claim.KILL_FIRST):
             raise self._held(held, _OWN if held.owner == me else None)

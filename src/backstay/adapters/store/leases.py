@@ -48,11 +48,12 @@ def take(
     """Take a free lease, or the one `replaces` describes, under the next token. `now` is epoch seconds.
 
     `replaces` is recognised by its token and owner; that its owner renewed it meanwhile does not matter, as
-    the caller has already decided that this owner must go. Raises Locked when anybody else holds the lease.
+    the caller has already decided that this owner must go. A manual lock must be as it was seen: it was to go for
+    its time alone, and that may have been extended. Raises Locked when anybody else holds the lease.
     """
     row = _row(connection, app, environment)
     held = lease_from(row) if row else None
-    if held and (replaces is None or (held.token, held.owner) != (replaces.token, replaces.owner)):
+    if held and (replaces is None or not _is_same(held, replaces)):
         raise locked(held)
     token = row["token"] + 1 if row else 1
     lease = Lease(app, environment, token, owner, purpose, deployment, now, now + lasts_s)
@@ -69,6 +70,10 @@ def take(
     else:
         connection.execute(insert(leases).values(app=app, environment=environment, **values))
     return lease
+
+
+def _is_same(held: Lease, seen: Lease) -> bool:
+    return held == seen if held.is_manual else (held.token, held.owner) == (seen.token, seen.owner)
 
 
 def adopt(connection: Connection, lease: Lease, owner: Owner, now: float) -> Lease:
