@@ -14,6 +14,7 @@ from backstay.domain.environment import Environment
 from backstay.errors import UsageError
 
 if TYPE_CHECKING:
+    from backstay.domain.init import Fate
     from backstay.pipeline.run import World
     from backstay.ports.clock import Clock
     from backstay.ports.engine import Engine
@@ -174,6 +175,28 @@ def start_worker(where: Place, deployment: str, work: Callable[[], int], log: Pa
     ):
         raise RuntimeError(f"{where.store} is open while a worker is started")
     return fork_detached(f"backstay worker {deployment} of {where.home}", work, log)
+
+
+def init_template(name: str) -> str:
+    """A template of `init`, as text."""
+    from backstay.adapters.init import template
+
+    return template(name).decode()
+
+
+def init_scripts(start: Path, *, force: bool) -> tuple[Path, list[tuple[str, Fate]]]:
+    """Write the scripts for workflows into the repository around `start`; its root, and path and fate of each."""
+    from backstay.adapters.init import repository, scripts, write
+
+    root = repository(start)
+    return root, write(root, scripts(), force=force)
+
+
+def init_config(path: Path, text: str) -> None:
+    """Write a first backstay.yml. Raises UsageError when there is anything already."""
+    from backstay.adapters.init import write_new
+
+    write_new(path, text)
 
 
 def preload() -> None:

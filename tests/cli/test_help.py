@@ -24,7 +24,11 @@ try:
 except SystemExit as left:
     print("\\n" + json.dumps([left.code, sorted(sys.modules)]))
 """
-PATHS = [*((name,) for name in COMMANDS), ("config", "check"), ("config", "show"), ("config", "schema")]
+PATHS = [
+    *((name,) for name in COMMANDS),
+    *(("config", name) for name in ("check", "show", "schema")),
+    *(("lock", name) for name in ("show", "acquire", "release")),
+]
 
 
 def loaded_by(*args: str) -> set[str]:

@@ -29,6 +29,11 @@ WRONG_LINES = [
     "config",
     "config nothing",
     "config show",
+    "lock",
+    "lock show",
+    "lock acquire",
+    "lock acquire dev prod",
+    "lock release",
     "--nonsense",
     "nothing",
 ]
@@ -68,6 +73,9 @@ ENVIRONMENT_COMMANDS = [
     "attach nowhere",
     "abort nowhere",
     "history nowhere",
+    "lock show nowhere",
+    "lock acquire nowhere",
+    "lock release nowhere",
 ]
 
 

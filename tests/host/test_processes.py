@@ -94,6 +94,13 @@ def test_a_process_elsewhere_is_not_known(child: subprocess.Popen[str]) -> None:
     assert LinuxHost().presence(elsewhere) is Presence.UNKNOWN
 
 
+def test_a_person_is_never_gone_and_never_killed() -> None:
+    """Its pid of 0 would be our own process group."""
+    me = LinuxHost().owner().person
+    assert LinuxHost().presence(me) is Presence.UNKNOWN
+    LinuxHost().end(me)
+
+
 def test_a_name_with_brackets_and_blanks_does_not_confuse(tmp_path: Path) -> None:
     program = tmp_path / "a) Z (b 1 2"
     program.symlink_to("/bin/sleep")

@@ -81,7 +81,7 @@ def test_a_held_lease_names_its_holder(store: SqlStore) -> None:
         "prod of shop is locked by anna@control pid 4711 for deploy v1 (d1), since 2026-03-01T12:00:00.123Z,"
         " until 2026-03-01T12:10:00.123Z unless renewed"
     )
-    assert "backstay status prod" in (refused.value.hint or "")
+    assert "backstay abort prod" in (refused.value.hint or "")
     assert "backstay attach prod" in (refused.value.hint or "")
     assert [d.id for d in store.history(APP, ENV)] == ["d1"]
     assert store.release(samples.release("v2").id) is None
@@ -104,6 +104,34 @@ def test_taking_over_replaces_exactly_the_lease_that_was_seen(store: SqlStore) -
     assert taken.token == 2
     with pytest.raises(Locked, match="bert@control"):
         store.take_lease(APP, ENV, owner("carl"), "recover", "d1", replaces=adopted)
+
+
+def test_a_manual_lock_lasts_as_asked_for_and_is_extended_under_its_token(
+    store: SqlStore, clock: StillClock
+) -> None:
+    anna = owner().person
+    lease = store.take_lease(APP, ENV, anna, "tea", None, lasts_s=7200)
+    assert lease.expires_at == clock.now().timestamp() + 7200
+    clock.advance(60)
+    extended = store.extend_lease(lease, "cake", 3600)
+    assert extended == replace(lease, purpose="cake", expires_at=clock.now().timestamp() + 3600)
+    assert store.lease(APP, ENV) == extended
+    with pytest.raises(Locked, match=r"locked by anna@control for cake, since .*Z, until \S*Z$") as refused:
+        begun(store)
+    assert "backstay lock release prod" in (refused.value.hint or "")
+    store.release_lease(extended)
+    with pytest.raises(LeaseLost):
+        store.extend_lease(extended, "cake", 3600)
+
+
+def test_a_manual_lock_that_was_extended_meanwhile_is_not_taken_over(store: SqlStore) -> None:
+    """Somebody saw that its time was over; it is no longer."""
+    seen = store.take_lease(APP, ENV, owner().person, "tea", None, lasts_s=1)
+    extended = store.extend_lease(seen, "tea", 3600)
+    with pytest.raises(Locked, match="anna@control for tea"):
+        begun(store, replaces=seen)
+    assert store.history(APP, ENV) == []
+    assert begun(store, replaces=extended).token == 2
 
 
 def test_begin_takes_over_a_dead_owner(store: SqlStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from backstay.adapters.store import SqlStore, open_reader
 from backstay.domain.backup import BackupState
 from backstay.domain.deployment import Deployment, DeploymentState, Wish
+from backstay.domain.lease import Keeper
 from backstay.domain.secret import Secret
 from backstay.domain.slot import Slot, Slots
 from backstay.domain.step import StepState
@@ -205,3 +207,16 @@ def test_a_secret_never_gets_in(store: SqlStore) -> None:
     assert len(store.events("d1")) == 1
     assert store.steps("d1") == []
     assert "hunter22" not in json.dumps([str(e) for e in store.events("d1")])
+
+
+def test_a_lease_of_before_there_were_manual_locks_is_one_of_a_process(store: SqlStore, path: Path) -> None:
+    """An upgrade may happen while a worker of the older program holds its lease."""
+    lease = begun(store)
+    with sqlite3.connect(path) as raw:
+        [[owner]] = raw.execute("select owner from leases").fetchall()
+        older = {key: value for key, value in json.loads(owner).items() if key != "kind"}
+        assert len(older) == 5
+        raw.execute("update leases set owner = ?", [json.dumps(older)])
+    raw.close()
+    assert store.lease(APP, ENV) == lease
+    assert store.heartbeat(lease).owner.kind is Keeper.PROCESS

@@ -9,7 +9,7 @@ import socket
 import time
 from pathlib import Path
 
-from backstay.domain.lease import Owner, Presence
+from backstay.domain.lease import Keeper, Owner, Presence
 from backstay.errors import BackstayError
 
 PROC = Path("/proc")
@@ -29,6 +29,8 @@ class LinuxHost:
         return Owner(_user(), socket.gethostname(), pid, started, boot_id())
 
     def presence(self, owner: Owner) -> Presence:
+        if owner.kind is Keeper.PERSON:
+            return Presence.UNKNOWN
         if owner.host != socket.gethostname():
             return Presence.UNKNOWN
         if owner.boot_id != boot_id():

@@ -14,12 +14,14 @@ from backstay import __version__
 from backstay.cli.options import Settings, with_common_options
 
 COMMANDS = {
+    "init": ("backstay.cli.init", "Write a first backstay.yml, or the five scripts for GitHub workflows."),
     "deploy": ("backstay.cli.deploy", "Make a version live: checked, backed up, switched, watched."),
     "rollback": ("backstay.cli.rollback", "Go back to the release that served before."),
     "plan": ("backstay.cli.plan", "Show what a deploy would do, and touch nothing."),
     "status": ("backstay.cli.status", "Show what serves now, asked from engine and router."),
     "attach": ("backstay.cli.attach", "Follow the deployment that is under way."),
     "abort": ("backstay.cli.abort", "Stop the deployment that is under way, safely."),
+    "lock": ("backstay.cli.lock", "Lock an environment for maintenance, free it, show who holds it."),
     "history": ("backstay.cli.history", "List the deployments of an environment, newest first."),
     "show": ("backstay.cli.show", "Show one deployment with its steps."),
     "events": ("backstay.cli.events", "Print the events of a deployment."),

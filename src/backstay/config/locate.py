@@ -22,7 +22,7 @@ def find(start: Path) -> Path:
     hint = (
         f"rename {other} to {FILE_NAME}"
         if other.is_file()
-        else "write one (docs/configuration.md shows how), or name it with --config FILE"
+        else "backstay init writes a first one to fill in; one of another name is given by --config FILE"
     )
     raise ConfigError(f"no {FILE_NAME} in {start} or any folder above it", hint=hint)
 

@@ -28,7 +28,13 @@ def outline(path: Path, environ: Mapping[str, str]) -> Outline:
     document = read(path, environ)
     app, environments, store = (document.get(key) for key in ("app", "environments", "store"))
     if not isinstance(app, str) or not isinstance(environments, dict):
-        told = "\n".join(str(problem) for problem in document.problems)
-        raise ConfigError(told or f"{path}: app and environments are needed", hint="backstay config check")
+        raise ConfigError(_faults(path, environ), hint="backstay config check")
     place = store_place(store, document.path.parent) if isinstance(store, str) else None
     return Outline(app, tuple(environments), place)
+
+
+def _faults(path: Path, environ: Mapping[str, str]) -> str:
+    """All that is wrong with a file that has not even an outline, with lines: now the validation is worth its time."""
+    from backstay.config.reading import check
+
+    return "\n".join(str(problem) for problem in check(path, environ))

@@ -9,7 +9,7 @@ from typing import Any
 
 from backstay.domain.deployment import Deployment, DeploymentState
 from backstay.domain.environment import Environment
-from backstay.domain.lease import Claim, Lease, claim
+from backstay.domain.lease import Claim, Lease, claim, cure
 from backstay.domain.plan import Plan
 from backstay.errors import Locked
 from backstay.pipeline.times import rfc3339
@@ -76,6 +76,8 @@ class Beginner:
         )
         purpose = f"{plan.kind} {plan.release.version}"
         lease = self.store.begin(deployment, plan.release, environment, owner, purpose, extra, replaces=held)
+        if held is not None and held.is_manual:
+            self.store.tell(lease.token, id_, "lock_run_out", f"{run_out(held)}; going on without it")
         self.spawn(lease, id_)
         return deployment
 
@@ -90,12 +92,18 @@ def locked(held: Lease, store: Reader) -> Locked:
     """The refusal that names who holds the environment."""
     deployment = store.deployment(held.deployment) if held.deployment else None
     doing = f", {deployment.state}" if deployment else ""
+    until = "until" if held.is_manual else "at most until"
     return Locked(
-        f"{held.environment} is locked by {held.owner.name}@{held.owner.host} (pid {held.owner.pid}) "
-        f"for {held.purpose}{doing}, since {_clock(held.acquired_at)} and at most until {_clock(held.expires_at)}",
-        hint=f"backstay attach {held.environment} follows it, backstay abort {held.environment} stops it safely",
+        f"{held.environment} is locked by {held.owner} for {held.purpose}{doing}, "
+        f"since {_clock(held.acquired_at)} and {until} {_clock(held.expires_at)}",
+        hint=cure(held),
         state="nothing was changed",
     )
+
+
+def run_out(held: Lease) -> str:
+    """What there is to say about a manual lock that nobody released."""
+    return f"the lock of {held.owner} for {held.purpose} ran out at {_clock(held.expires_at)}"
 
 
 def _clock(epoch_s: float) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from backstay.domain.deployment import Deployment
-from backstay.domain.lease import Lease, Presence
+from backstay.domain.lease import Presence
 from backstay.domain.release import Component, Release
 from backstay.domain.slot import Placement, Slot, SlotMapping
 from backstay.errors import EngineError
+from backstay.pipeline.lock import lock
 from backstay.pipeline.probe import ask_health
-from backstay.pipeline.times import parse_rfc3339, rfc3339
+from backstay.pipeline.times import parse_rfc3339
 from backstay.ports.clock import Clock
 from backstay.ports.engine import Container, Engine
 from backstay.ports.host import Host
@@ -48,7 +48,7 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
         "standby": _mapping(ports, slots.live.other if slots.live else None, standby, containers, healthy),
         "weights": {slot.value: router.weights.get(slot, 0) for slot in Slot},
         "deployment": _deployment(ports, app, environment),
-        "lock": _lock(ports.store.lease(app, environment)),
+        "lock": lock(ports.store, ports.clock, app, environment),
         "last_backup": _last_backup(ports, app, environment),
         "drift": drift,
     }
@@ -135,18 +135,6 @@ def _deployment(ports: Ports, app: str, environment: str) -> dict[str, Any] | No
         "release": active.version,
         "step": steps[-1].name if steps else None,
         "worker": worker,
-    }
-
-
-def _lock(held: Lease | None) -> dict[str, Any] | None:
-    if held is None:
-        return None
-    return {
-        "token": held.token,
-        "owner": f"{held.owner.name}@{held.owner.host} (pid {held.owner.pid})",
-        "purpose": held.purpose,
-        "acquired_at": rfc3339(datetime.fromtimestamp(held.acquired_at, UTC)),
-        "expires_at": rfc3339(datetime.fromtimestamp(held.expires_at, UTC)),
     }
 
 

@@ -12,7 +12,7 @@ class Host(Protocol):
         """This process, as a lease owner."""
 
     def presence(self, owner: Owner) -> Presence:
-        """Whether `owner` still runs. UNKNOWN for a process of another host."""
+        """Whether `owner` still runs. UNKNOWN for a process of another host and for a person."""
 
     def end(self, owner: Owner) -> None:
         """Kill a process of this host and return once it is seen dead. Raises BackstayError when it will not die."""

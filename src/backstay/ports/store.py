@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, DeploymentState, Wish
 from backstay.domain.environment import Environment
-from backstay.domain.lease import Lease, Owner
+from backstay.domain.lease import LEASE_TIME_S, Lease, Owner
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
 from backstay.domain.step import Event, StepRecord, StepState
@@ -80,8 +80,12 @@ class Store(Reader, Protocol):
         purpose: str,
         deployment: str | None,
         replaces: Lease | None = None,
+        lasts_s: float = LEASE_TIME_S,
     ) -> Lease:
-        """Take the lease alone, under the next token. Locked as in `begin`."""
+        """Take the lease alone, under the next token, for `lasts_s` seconds. Locked as in `begin`."""
+
+    def extend_lease(self, lease: Lease, purpose: str, lasts_s: float) -> Lease:
+        """Let a manual lock last `lasts_s` seconds from now, for `purpose`. LeaseLost when the token is stale."""
 
     def adopt(self, lease: Lease, owner: Owner) -> Lease:
         """Hand the lease on to another process of ours under the same token. LeaseLost when it is not ours."""

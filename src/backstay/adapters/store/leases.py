@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Update, insert, select, update
 
 from backstay.adapters.store.codec import encode, lease_from, timestamp
 from backstay.adapters.store.tables import leases
-from backstay.domain.lease import LEASE_TIME_S, Lease, Owner
+from backstay.domain.lease import LEASE_TIME_S, Keeper, Lease, Owner, cure
 from backstay.errors import LeaseLost, Locked
 
 
@@ -26,18 +26,20 @@ def take(
     deployment: str | None,
     replaces: Lease | None,
     now: float,
+    lasts_s: float = LEASE_TIME_S,
 ) -> Lease:
     """Take a free lease, or the one `replaces` describes, under the next token. `now` is epoch seconds.
 
     `replaces` is recognised by its token and owner; that its owner renewed it meanwhile does not matter, as
-    the caller has already decided that this owner must go. Raises Locked when anybody else holds the lease.
+    the caller has already decided that this owner must go. A manual lock must be as it was seen: it was to go for
+    its time alone, and that may have been extended. Raises Locked when anybody else holds the lease.
     """
     row = _row(connection, app, environment)
     held = lease_from(row) if row else None
-    if held and (replaces is None or (held.token, held.owner) != (replaces.token, replaces.owner)):
+    if held and (replaces is None or not _is_same(held, replaces)):
         raise locked(held)
     token = row["token"] + 1 if row else 1
-    lease = Lease(app, environment, token, owner, purpose, deployment, now, now + LEASE_TIME_S)
+    lease = Lease(app, environment, token, owner, purpose, deployment, now, now + lasts_s)
     values = {
         "token": token,
         "owner": encode(owner),
@@ -51,6 +53,10 @@ def take(
     else:
         connection.execute(insert(leases).values(app=app, environment=environment, **values))
     return lease
+
+
+def _is_same(held: Lease, seen: Lease) -> bool:
+    return held == seen if held.is_manual else (held.token, held.owner) == (seen.token, seen.owner)
 
 
 def adopt(connection: Connection, lease: Lease, owner: Owner, now: float) -> Lease:
@@ -71,6 +77,15 @@ def renew(connection: Connection, lease: Lease, now: float) -> Lease:
     """Move the expiry to a lease time from `now`. Raises LeaseLost."""
     held = held_under(connection, lease.app, lease.environment, lease.token)
     return _extended(connection, held, held.owner, now)
+
+
+def extend(connection: Connection, lease: Lease, purpose: str, now: float, lasts_s: float) -> Lease:
+    """Let a lease of a known time last `lasts_s` from `now`, for `purpose`. Raises LeaseLost."""
+    held = held_under(connection, lease.app, lease.environment, lease.token)
+    extended = replace(held, purpose=purpose, expires_at=now + lasts_s)
+    values = {"purpose": purpose, "expires_at": extended.expires_at}
+    connection.execute(_update(held.app, held.environment).values(values))
+    return extended
 
 
 def free(connection: Connection, lease: Lease) -> None:
@@ -102,17 +117,19 @@ def held_under(connection: Connection, app: str, environment: str, token: int) -
 def locked(held: Lease) -> Locked:
     """The error that says who holds an environment, what for, since when and until when."""
     work = f"{held.purpose} ({held.deployment})" if held.deployment else held.purpose
+    renewed = "" if held.is_manual else " unless renewed"
     return Locked(
         f"{held.environment} of {held.app} is locked by {described(held.owner)} for {work}, since"
-        f" {_time(held.acquired_at)}, until {_time(held.expires_at)} unless renewed",
-        hint=f"`backstay status {held.environment}` shows what goes on,"
-        f" `backstay attach {held.environment}` follows it",
+        f" {_time(held.acquired_at)}, until {_time(held.expires_at)}{renewed}",
+        hint=cure(held),
+        state="nothing was changed",
     )
 
 
 def described(owner: Owner) -> str:
-    """`anna@host pid 4711`."""
-    return f"{owner.name}@{owner.host} pid {owner.pid}"
+    """`anna@host pid 4711`; a person without the pid."""
+    who = f"{owner.name}@{owner.host}"
+    return who if owner.kind is Keeper.PERSON else f"{who} pid {owner.pid}"
 
 
 def _extended(connection: Connection, held: Lease, owner: Owner, now: float) -> Lease:

@@ -22,7 +22,7 @@ from backstay.adapters.store.upgrade import bring_up, standing_of
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, DeploymentState, Wish, can_become
 from backstay.domain.environment import Environment
-from backstay.domain.lease import Lease, Owner
+from backstay.domain.lease import LEASE_TIME_S, Lease, Owner
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
 from backstay.domain.step import StepState
@@ -109,10 +109,17 @@ class SqlStore(SqlReader):
         purpose: str,
         deployment: str | None,
         replaces: Lease | None = None,
+        lasts_s: float = LEASE_TIME_S,
     ) -> Lease:
         now = self._clock.now().timestamp()
         with self.transaction() as connection:
-            return leases.take(connection, app, environment, owner, purpose, deployment, replaces, now)
+            return leases.take(
+                connection, app, environment, owner, purpose, deployment, replaces, now, lasts_s
+            )
+
+    def extend_lease(self, lease: Lease, purpose: str, lasts_s: float) -> Lease:
+        with self.transaction() as connection:
+            return leases.extend(connection, lease, purpose, self._clock.now().timestamp(), lasts_s)
 
     def adopt(self, lease: Lease, owner: Owner) -> Lease:
         with self.transaction() as connection:
