@@ -12,12 +12,22 @@ from backstay.adapters.store.codec import decode, decode_mapping, from_row
 from backstay.adapters.store.leases import lease_from
 from backstay.adapters.store.location import refuse_network_file_system, store_path
 from backstay.adapters.store.readonly import ReadOnlyFile
-from backstay.adapters.store.tables import backups, deployments, events, leases, releases, slots, steps
+from backstay.adapters.store.tables import (
+    backups,
+    deployments,
+    events,
+    leases,
+    notifications,
+    releases,
+    slots,
+    steps,
+)
 from backstay.adapters.store.upgrade import MIGRATIONS
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, Wish
 from backstay.domain.environment import Environment
 from backstay.domain.lease import Lease
+from backstay.domain.notification import Notification
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
 from backstay.domain.step import Event, StepRecord
@@ -99,6 +109,12 @@ class SqlReader:
             .order_by(backups.c.created_at.desc(), backups.c.id.desc())
         )
         return [from_row(row, Backup) for row in self._source.rows(found)]
+
+    def notifications(self, app: str, environment: str | None = None) -> list[Notification]:
+        found = select(notifications).where(notifications.c.app == app).order_by(notifications.c.id.desc())
+        if environment is not None:
+            found = found.where(notifications.c.environment == environment)
+        return [from_row(row, Notification) for row in self._source.rows(found)]
 
     def close(self) -> None:
         """Nothing is held open between two questions."""

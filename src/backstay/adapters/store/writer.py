@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, insert, select, update
 
-from backstay.adapters.store import journal, leases
+from backstay.adapters.store import journal, leases, outbox
 from backstay.adapters.store.codec import DEPLOYMENT_FIELDS, encode, from_row, timestamp, to_row
 from backstay.adapters.store.engine import for_writing, uses_write_ahead_log, writing_engine
 from backstay.adapters.store.faults import translated
@@ -32,7 +32,7 @@ from backstay.ports.clock import Clock
 _FIXED = frozenset({"id", "app", "environment", "kind", "state", "token", "created_at"})
 
 
-class SqlStore(SqlReader):
+class SqlStore(SqlReader, outbox.SqlOutbox):
     """The store at `location`, created or upgraded when it must be. Safe to use from several threads.
 
     Raises StoreError when it cannot be used, LeaseLost when a token is stale, Locked when a lease is held.
@@ -149,6 +149,8 @@ class SqlStore(SqlReader):
                 name: value for name, value in to_row(moved).items() if name == "state" or name in fields
             }
             connection.execute(update(deployments).where(deployments.c.id == deployment).values(changes))
+            if state is not have.state:
+                outbox.tell_of_recorded(connection, moved, self._now(), self._now_s())
         return moved
 
     def step(
@@ -231,6 +233,7 @@ class SqlStore(SqlReader):
         if deployment.reason:
             message += f": {deployment.reason}"
         journal.append_event(connection, deployment.id, kind, message, self._now())
+        outbox.tell_of(connection, deployment, self._now(), self._now_s(), environment, extra)
 
     def _fenced(self, connection: Connection, token: int, deployment: str) -> Deployment:
         have = self._locked_deployment(connection, deployment)
@@ -260,6 +263,9 @@ class SqlStore(SqlReader):
 
     def _now(self) -> str:
         return timestamp(self._clock.now())
+
+    def _now_s(self) -> float:
+        return self._clock.now().timestamp()
 
 
 def open_store(location: str | Path, clock: Clock, *, migrations: Path = MIGRATIONS) -> SqlStore:
