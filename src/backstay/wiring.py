@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +15,12 @@ from backstay.domain.environment import Environment
 from backstay.errors import UsageError
 
 if TYPE_CHECKING:
+    from backstay.domain.secret import Secret
     from backstay.pipeline.run import World
     from backstay.ports.clock import Clock
     from backstay.ports.engine import Engine
     from backstay.ports.prober import Prober
+    from backstay.ports.receivers import Receivers
     from backstay.ports.router import Router
     from backstay.ports.secrets import SecretSource
     from backstay.ports.store import Reader, Store
@@ -143,11 +145,14 @@ def clock() -> Clock:
     return SystemClock()
 
 
-def start_worker(where: Place, deployment: str, log: Path) -> int:
-    """Start the worker of a deployment, detached from us, and return its pid."""
+def start_worker(where: Place, deployment: str, log: Path, stdin: int) -> int:
+    """Start the worker of a deployment, detached from us, and return its pid. It reads the URLs of receivers,
+    JSON, from the descriptor `stdin`."""
     from backstay.adapters.detach import detach
 
-    return detach("backstay.worker", [str(where.home), str(where.store), deployment, str(os.getpid())], log)
+    return detach(
+        "backstay.worker", [str(where.home), str(where.store), deployment, str(os.getpid())], log, stdin
+    )
 
 
 def preload() -> None:
@@ -157,6 +162,14 @@ def preload() -> None:
     import backstay.pipeline.rollback
 
     backstay.adapters.http.preload()
+
+
+def receivers(where: Place, urls: Iterable[Secret], deadline_s: float | None = None) -> Receivers:
+    """The file log and these receivers; `deadline_s` bounds one attempt, if not as usual."""
+    from backstay.adapters.notify import OutsideReceivers
+    from backstay.domain.notification import ATTEMPT_DEADLINE_S
+
+    return OutsideReceivers(where.home, urls, deadline_s or ATTEMPT_DEADLINE_S)
 
 
 def dismiss(pid: int) -> None:

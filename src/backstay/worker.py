@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import signal
 import sys
@@ -20,7 +21,9 @@ from pathlib import Path
 from backstay import wiring
 from backstay.domain.deployment import Deployment, DeploymentKind, Wish
 from backstay.domain.lease import HEARTBEAT_S, Lease
+from backstay.domain.secret import Secret
 from backstay.errors import BackstayError, LeaseLost, StoreError
+from backstay.pipeline.notify import Sender
 from backstay.pipeline.outcome import fail
 from backstay.pipeline.record import from_record
 from backstay.pipeline.run import Run
@@ -33,6 +36,7 @@ def main(argv: list[str]) -> int:
     gc.disable()  # collecting while modules are imported only delays the first effect
     home, store_path, deployment_id, parent = argv
     os.chdir("/")
+    letter = _take_letter()
     where = wiring.Place(Path(home), Path(store_path))
     store = wiring.open_store(where)
     deployment = _await_order(store, deployment_id, int(parent))
@@ -48,6 +52,8 @@ def main(argv: list[str]) -> int:
     gc.enable()
     heart = threading.Thread(target=_beat, args=(store, lease, run.lost), daemon=True)
     heart.start()
+    sender = Sender(store, deployment.app, lambda: wiring.receivers(where, _urls_in(letter)))
+    sender.start()
     try:
         _work(run, lease)
     except LeaseLost as lost:
@@ -57,8 +63,27 @@ def main(argv: list[str]) -> int:
         run.lost.set()
         heart.join()
         store.release_lease(lease)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sender.finish()
         store.close()
     return 0
+
+
+def _take_letter() -> int:
+    """Our standard input, taken away from it: no tool that we run may read from there."""
+    letter = os.dup(0)
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    return letter
+
+
+def _urls_in(letter: int) -> list[Secret]:
+    """The URLs of receivers, which the command that started us hands over in memory; none when it died first."""
+    try:
+        with os.fdopen(letter, encoding="utf-8") as text:
+            return [Secret(url) for url in json.loads(text.read())]
+    except ValueError:
+        return []
 
 
 def _await_order(store: Store, deployment: str, parent: int) -> Deployment | None:

@@ -13,8 +13,11 @@ LEFT_BEHIND = ("RUNNER_TRACKING_ID", "INVOCATION_ID", "JOURNAL_STREAM")
 """Variables by which a CI runner or a service manager finds processes to kill at the end of a job."""
 
 
-def detach(module: str, arguments: Sequence[str], log: Path) -> int:
-    """Run `python -m MODULE ARGUMENTS` detached; returns its pid. The log is made with mode 0600."""
+def detach(module: str, arguments: Sequence[str], log: Path, stdin: int | None = None) -> int:
+    """Run `python -m MODULE ARGUMENTS` detached; returns its pid. The log is made with mode 0600.
+
+    `stdin` is a file descriptor to read from, in place of nothing to read.
+    """
     env = {key: value for key, value in os.environ.items() if key not in LEFT_BEHIND}
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     return os.posix_spawn(
@@ -22,7 +25,9 @@ def detach(module: str, arguments: Sequence[str], log: Path) -> int:
         [sys.executable, "-m", module, *arguments],
         env,
         file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+            if stdin is None
+            else (os.POSIX_SPAWN_DUP2, stdin, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],

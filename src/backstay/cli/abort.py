@@ -28,7 +28,9 @@ def command(settings: Settings, environment: str) -> int:
     store.ask(active.id, Wish.ABORT)
     held = store.lease(found.app, environment)
     if held is None or wiring.host().presence(held.owner) == "gone":
-        beginner(found.where, store).recover(found.app, environment, lambda dead: wait_quietly(store, dead))
+        beginner(found.where, store, found.receivers(environment)).recover(
+            found.app, environment, lambda dead: wait_quietly(store, dead)
+        )
         return 0
     seen = max((e.seq for e in store.events(active.id)), default=0)
     follow(settings, store, active.id, after=seen)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backstay import wiring
 from backstay.cli.options import Settings
-from backstay.errors import UsageError
+from backstay.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from backstay.domain.environment import Application
+    from backstay.domain.secret import Secret
     from backstay.ports.store import Reader
 
 
@@ -30,6 +32,13 @@ class Project:
         from backstay.config import load
 
         return load(self.path, environment, os.environ, self.where.home)
+
+    def receivers(self, environment: str) -> Sequence[Secret]:
+        """The URLs of `notify:`; none when the file has a fault, because telling must not keep us from acting."""
+        try:
+            return self.application(environment).notify
+        except ConfigError:
+            return ()
 
     def reader(self) -> Reader:
         return wiring.open_reader(self.where)

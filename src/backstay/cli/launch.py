@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +15,7 @@ import click
 
 from backstay import wiring
 from backstay.domain.lease import Lease
+from backstay.domain.secret import Secret
 from backstay.errors import BackstayError
 from backstay.pipeline.begin import Beginner
 from backstay.ports.store import Store
@@ -20,20 +25,26 @@ ADOPT_DEADLINE_S = 20.0
 
 @dataclass
 class Prepared:
-    """A worker that starts up while its command still plans, and waits for the order to begin."""
+    """A worker that starts up while its command still plans, and waits for the order to begin.
+
+    `notify` are the URLs of receivers, which it gets at the end.
+    """
 
     where: wiring.Place
     deployment: str
+    notify: Sequence[Secret] = ()
 
     def __enter__(self) -> Prepared:
         self.log = _log(self.where, self.deployment)
-        self.pid = wiring.start_worker(self.where, self.deployment, self.log)
+        self.letterbox = Letterbox()
+        self.pid = self.letterbox.to(self.where, self.deployment, self.log)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Without an order there is no work: end it, and leave no empty log."""
+        self.letterbox.post(self.notify if kind is None else ())
         if kind is not None:
             wiring.dismiss(self.pid)
             if self.log.exists() and not self.log.stat().st_size:
@@ -46,24 +57,47 @@ class Prepared:
             if deployment == self.deployment:
                 _await_adoption(store, lease, self.pid, self.log)
             else:
-                start_worker(self.where, store, lease, deployment)
+                start_worker(self.where, store, lease, deployment, self.notify)
 
         return Beginner(store, wiring.host(), wiring.clock(), spawn)
 
 
-def beginner(where: wiring.Place, store: Store) -> Beginner:
+class Letterbox:
+    """The standard input of a worker, for what may be in no file, argument or variable of its own."""
+
+    def to(self, where: wiring.Place, deployment: str, log: Path) -> int:
+        """Start the worker that will read it; its pid."""
+        read, self._write = os.pipe()
+        try:
+            return wiring.start_worker(where, deployment, log, read)
+        finally:
+            os.close(read)
+
+    def post(self, urls: Sequence[Secret]) -> None:
+        """Hand these over and close. A worker that has died takes nothing, and that is noticed elsewhere."""
+        with contextlib.suppress(OSError), os.fdopen(self._write, "w", encoding="utf-8") as letter:
+            json.dump([url.reveal() for url in urls], letter)
+
+
+def beginner(where: wiring.Place, store: Store, notify: Sequence[Secret] = ()) -> Beginner:
     """A Beginner whose workers are processes of this host."""
 
     def spawn(lease: Lease, deployment: str) -> None:
-        start_worker(where, store, lease, deployment)
+        start_worker(where, store, lease, deployment, notify)
 
     return Beginner(store, wiring.host(), wiring.clock(), spawn)
 
 
-def start_worker(where: wiring.Place, store: Store, lease: Lease, deployment: str) -> None:
+def start_worker(
+    where: wiring.Place, store: Store, lease: Lease, deployment: str, notify: Sequence[Secret]
+) -> None:
     """Start a worker in its own session, with no terminal and no tie to us; return once it adopted the lease."""
     log = _log(where, deployment)
-    _await_adoption(store, lease, wiring.start_worker(where, deployment, log), log)
+    letterbox = Letterbox()
+    try:
+        _await_adoption(store, lease, letterbox.to(where, deployment, log), log)
+    finally:
+        letterbox.post(notify)
 
 
 def _await_adoption(store: Store, lease: Lease, pid: int, log: Path) -> None:

@@ -58,10 +58,12 @@ def _begin(
 
     id_ = new_id()
     with Prepared(found.where, id_) as worker:
+        application = found.application(environment)
+        worker.notify = application.notify
         starting = worker.beginner(store)
         starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
         plan = plan_rollback(found.app, environment, component, to, store)
-        begin(starting, id_, found, found.application(environment), plan)
+        begin(settings, starting, id_, found, application, plan)
     return follow(settings, store, id_)
 
 
@@ -99,7 +101,9 @@ def _reverse(settings: Settings, found: Project, store: Store, active: Deploymen
         held = store.lease(found.app, active.environment)
         if held is not None and held.deployment == active.id:
             wiring.host().end(held.owner)
-            beginner(found.where, store).recover(found.app, active.environment, lambda dead: None)
+            beginner(found.where, store, found.receivers(active.environment)).recover(
+                found.app, active.environment, lambda dead: None
+            )
     follow(settings, store, active.id, after=seen)
     ended = store.deployment(active.id)
     reversed_ = ended is not None and ended.state in (DeploymentState.ROLLED_BACK, DeploymentState.FAILED)

@@ -104,7 +104,7 @@ _ENDS: Final = {
 
 CHAT_SCHEMES: Final = frozenset(
     {
-        "discord", "flock", "gchat", "guilded", "lark", "line", "matrix", "matrixs", "mmost", "mmosts", "msteams",
+        "discord", "flock", "gchat", "guilded", "lark", "line", "matrix", "matrixs", "mmost", "mmosts",
         "rocket", "rockets", "ryver", "signal", "signals", "slack", "tgram", "twist", "webex", "wxteams",
         "workflow", "workflows", "zulip", "json", "jsons", "xml", "xmls", "form", "forms",
     }
@@ -162,16 +162,16 @@ def missing_channels(level: Level, schemes: Iterable[str]) -> str | None:
     """
     have = {scheme.lower() for scheme in schemes}
     if level is Level.STANDARD and not have & CHAT_SCHEMES:
-        return "the standard policy expects a chat channel in notify:, such as slack://… or msteams://…"
+        return "the standard policy expects a chat channel in notify:, such as slack://… or workflows://…"
     if level is Level.STRICT and not have:
         return "the strict policy expects at least one channel in notify:, such as slack://… or mailto://…"
     return None
 
 
-def title_of(notification: Notification) -> str:
+def title_of(app: str, environment: str, status: str, component: str) -> str:
     """`shop prod: success (backend)`; nothing is said of the component when it is all of them."""
-    part = "" if notification.component == "all" else f" ({notification.component})"
-    return f"{notification.app} {notification.environment}: {notification.status}{part}"
+    part = "" if component == "all" else f" ({component})"
+    return f"{app} {environment}: {status}{part}"
 
 
 def annotation(status: str, title: str, message: str) -> str:
