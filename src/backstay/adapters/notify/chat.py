@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import warnings
 from typing import Final
 
 import apprise
@@ -54,7 +55,16 @@ def _silence() -> None:
     logger.setLevel(logging.WARNING)
 
 
+def _load_plugins() -> None:
+    """Apprise imports all its services when the first is asked for, and some warn of what Python will drop. Their
+    warnings are for their authors, and must not become errors where a user's settings turn warnings into such."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        apprise.Apprise.instantiate("json://localhost")
+
+
 _silence()
+_load_plugins()
 
 
 def send(url: Secret, notification: Notification) -> Delivery:
