@@ -24,7 +24,14 @@ try:
 except SystemExit as left:
     print("\\n" + json.dumps([left.code, sorted(sys.modules)]))
 """
-PATHS = [*((name,) for name in COMMANDS), ("config", "check"), ("config", "show"), ("config", "schema")]
+PATHS = [
+    *((name,) for name in COMMANDS),
+    ("config", "check"),
+    ("config", "show"),
+    ("config", "schema"),
+    ("notifications", "list"),
+    ("notifications", "retry"),
+]
 
 
 def loaded_by(*args: str) -> set[str]:

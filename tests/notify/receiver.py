@@ -54,8 +54,8 @@ class Receiver:
 
 
 @contextmanager
-def receiving(*answers: int) -> Iterator[Receiver]:
-    """A receiver that listens until the story ends."""
+def receiving(*answers: int, port: int = 0) -> Iterator[Receiver]:
+    """A receiver that listens until the story ends; at `port`, where another one listened before."""
     receiver = Receiver(list(answers) or [200])
 
     class Handler(BaseHTTPRequestHandler):
@@ -76,7 +76,7 @@ def receiving(*answers: int) -> Iterator[Receiver]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
     receiver.port = server.server_address[1]
