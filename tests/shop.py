@@ -53,6 +53,7 @@ environments:
     ports: "{first}-{last}"
     policy: {{bake: {bake}}}
     secrets: {{file: secrets.env}}
+    notify: {notify}
 """
 
 
@@ -83,6 +84,7 @@ class Shop:
     bake: str = "3s"
     deadline: str = "6s"
     under: str = ", under: 2s"
+    notify: tuple[str, ...] = ()
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bs-")))
     port: int = 0
 
@@ -98,8 +100,8 @@ class Shop:
         )
         return self
 
-    def configure(self, **changes: str) -> None:
-        """Write backstay.yml, with some of its numbers changed."""
+    def configure(self, **changes: Any) -> None:
+        """Write backstay.yml, with some of its values changed."""
         for key, value in changes.items():
             setattr(self, key, value)
         first = 21000 + (self.port % 80) * 100
@@ -110,6 +112,7 @@ class Shop:
                 bake=self.bake,
                 deadline=self.deadline,
                 under=self.under,
+                notify=json.dumps(self.notify),
                 first=first,
                 last=first + 99,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +15,13 @@ from backstay.errors import UsageError
 
 if TYPE_CHECKING:
     from backstay.domain.init import Fate
+    from backstay.domain.secret import Secret
     from backstay.pipeline.run import World
     from backstay.ports.clock import Clock
     from backstay.ports.engine import Engine
     from backstay.ports.host import Host
     from backstay.ports.prober import Prober
+    from backstay.ports.receivers import Receivers
     from backstay.ports.router import Router
     from backstay.ports.secrets import SecretSource
     from backstay.ports.store import Reader, Store
@@ -207,6 +209,14 @@ def preload() -> None:
     import backstay.adapters.store.writer
     import backstay.pipeline.recover
     import backstay.pipeline.rollback  # noqa: F401
+
+
+def receivers(where: Place, urls: Iterable[Secret], deadline_s: float | None = None) -> Receivers:
+    """The file log and these receivers; `deadline_s` bounds one attempt, if not as usual."""
+    from backstay.adapters.notify import OutsideReceivers
+    from backstay.domain.notification import ATTEMPT_DEADLINE_S
+
+    return OutsideReceivers(where.home, urls, deadline_s or ATTEMPT_DEADLINE_S)
 
 
 def dismiss(pid: int) -> None:

@@ -12,11 +12,14 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 
 from backstay import wiring
 from backstay.domain.deployment import Deployment, DeploymentKind, Wish
 from backstay.domain.lease import HEARTBEAT_S, Lease
+from backstay.domain.secret import Secret
 from backstay.errors import BackstayError, LeaseLost, StoreError
+from backstay.pipeline.notify import Sender
 from backstay.pipeline.outcome import fail
 from backstay.pipeline.record import from_record
 from backstay.pipeline.run import Run
@@ -25,17 +28,20 @@ from backstay.ports.store import Store
 ORDER_POLL_S = 0.005
 
 
-def work(where: wiring.Place, deployment: str, parent: int) -> int:
-    """Do the deployment that the process `parent` records; returns an exit status. Never raises a BackstayError."""
+def work(where: wiring.Place, deployment: str, parent: int, notify: Sequence[Secret]) -> int:
+    """Do the deployment that the process `parent` records; returns an exit status. Never raises a BackstayError.
+
+    `notify` are the URLs of receivers to tell of it.
+    """
     try:
-        return _work_for(where, deployment, parent)
+        return _work_for(where, deployment, parent, notify)
     except BackstayError as failed:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         print(f"{stamp} {type(failed).__name__}: {failed}", file=sys.stderr, flush=True)
         return failed.exit_status
 
 
-def _work_for(where: wiring.Place, deployment_id: str, parent: int) -> int:
+def _work_for(where: wiring.Place, deployment_id: str, parent: int, notify: Sequence[Secret]) -> int:
     os.chdir("/")
     store = wiring.open_store(where)
     deployment = _await_order(store, deployment_id, parent)
@@ -50,6 +56,8 @@ def _work_for(where: wiring.Place, deployment_id: str, parent: int) -> int:
     run = _run(where, store, deployment, lease)
     heart = threading.Thread(target=_beat, args=(store, lease, run.lost), daemon=True)
     heart.start()
+    sender = Sender(store, deployment.app, lambda: wiring.receivers(where, notify))
+    sender.start()
     try:
         _work(run, lease)
     except LeaseLost as lost:
@@ -59,6 +67,8 @@ def _work_for(where: wiring.Place, deployment_id: str, parent: int) -> int:
         run.lost.set()
         heart.join()
         store.release_lease(lease)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sender.finish()
         store.close()
     return 0
 

@@ -27,6 +27,7 @@ except SystemExit as left:
 PATHS = [
     *((name,) for name in COMMANDS),
     *(("config", name) for name in ("check", "show", "schema")),
+    *(("notifications", name) for name in ("list", "retry")),
     *(("lock", name) for name in ("show", "acquire", "release")),
 ]
 

@@ -233,7 +233,6 @@ def test_warnings_and_notices(tmp_path: Path) -> None:
         "7 notice components.backend.workdir",
         "21 notice database.scratch",
         "27 notice environments.uat.router.bind",
-        "27 notice environments.uat.notify",
     }
     assert "30: warning" in told[0]
     assert "T0KEN" not in "".join(told)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from backstay.adapters.clock import SystemClock
-from backstay.adapters.store import open_store
+from backstay.adapters.store import open_store, outbox
+from backstay.domain.deployment import DeploymentState
 from backstay.domain.lease import Lease
+from backstay.domain.notification import Delivery
 from backstay.errors import Locked
 from tests.store import samples
 from tests.store.samples import APP, ENV
@@ -80,6 +84,28 @@ def tell_often(path: Path, number: int) -> str:
         for count in range(100):
             store.tell(1, "d1", "told", f"{number}:{count}")
     return "done"
+
+
+def send_all(path: Path, number: int) -> str:
+    """Claim and settle until nothing is due; the ids claimed, with a moment between claim and answer."""
+    claimed = []
+    with open_store(path, SystemClock()) as store:
+        while (row := store.claim_notification(APP, ("", "f1"), f"sender {number}")) is not None:
+            time.sleep(0.002)
+            store.settle_notification(row.id, f"sender {number}", Delivery())
+            claimed.append(str(row.id))
+    return " ".join(claimed)
+
+
+def move_and_die(path: Path, number: int) -> str:
+    """End a deployment, and die before the transaction is through, as under SIGKILL."""
+    store = open_store(path, SystemClock())
+    with store.transaction() as connection:
+        connection.exec_driver_sql("UPDATE deployments SET state = 'failed'")
+        ended = replace(samples.deployment(), state=DeploymentState.FAILED)
+        outbox.tell_of_recorded(connection, ended, "2026-03-01T12:00:00.000Z", 0.0)
+        os.kill(os.getpid(), 9)
+    return "never"
 
 
 def open_only(path: Path, number: int) -> str:

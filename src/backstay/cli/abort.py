@@ -21,14 +21,16 @@ def command(settings: Settings, environment: str) -> int:
     from backstay.pipeline.begin import unfinished
 
     found = project(settings, environment)
-    store = wiring.open_store(found.where)
+    store = found.store()
     active = unfinished(store, found.app, environment)
     if active is None:
         raise UsageError(f"nothing is under way in {environment}", hint=f"backstay history {environment}")
     store.ask(active.id, Wish.ABORT)
     held = store.lease(found.app, environment)
     if held is None or wiring.host().presence(held.owner) == "gone":
-        beginner(found.where, store).recover(found.app, environment, lambda dead: wait_quietly(store, dead))
+        beginner(found.where, store, found.receivers(environment)).recover(
+            found.app, environment, lambda dead: wait_quietly(store, dead)
+        )
         return 0
     seen = max((e.seq for e in store.events(active.id)), default=0)
     follow(settings, store, active.id, after=seen)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from backstay import wiring
 from backstay.cli.context import project
 from backstay.cli.options import Settings, with_common_options
 from backstay.errors import UsageError
@@ -25,4 +24,4 @@ def command(settings: Settings, environment: str) -> int:
     active = unfinished(found.reader(), found.app, environment)
     if active is None:
         raise UsageError(f"nothing is under way in {environment}", hint=f"backstay history {environment}")
-    return follow(settings, wiring.open_store(found.where), active.id)
+    return follow(settings, found.store(), active.id)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from backstay import wiring
 from backstay.cli.options import Settings
-from backstay.errors import UsageError
+from backstay.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from backstay.domain.environment import Application
-    from backstay.ports.store import Reader
+    from backstay.domain.secret import Secret
+    from backstay.ports.store import Reader, Store
 
 
 @dataclass
@@ -31,8 +35,25 @@ class Project:
 
         return load(self.path, environment, os.environ, self.where.home)
 
+    def receivers(self, environment: str) -> Sequence[Secret]:
+        """The URLs of `notify:`; none when the file has a fault, because telling must not keep us from acting."""
+        try:
+            return self.application(environment).notify
+        except ConfigError:
+            return ()
+
     def reader(self) -> Reader:
         return wiring.open_reader(self.where)
+
+    def store(self) -> Store:
+        return open_store(self.where)
+
+
+def open_store(where: wiring.Place) -> Store:
+    """The store for work, closed when the command ends."""
+    store = wiring.open_store(where)
+    click.get_current_context().call_on_close(store.close)
+    return store
 
 
 def project(settings: Settings, environment: str | None = None) -> Project:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import click
 
 from backstay import wiring
+from backstay.cli.annotate import annotate_deployment
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
 from backstay.domain.environment import Application
@@ -65,11 +66,12 @@ def command(
     from backstay.cli.launch import Prepared, wait_quietly
 
     id_ = new_id()
-    with Prepared(found.where, id_) as worker:
-        store = wiring.open_store(found.where)
+    with Prepared(found.where, id_, application.notify) as worker:
+        store = found.store()
         starting = worker.beginner(store)
         starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
-        begin(starting, id_, found, application, make_plan(found, application, version, only, force))
+        plan = make_plan(found, application, version, only, force)
+        begin(settings, starting, id_, found, application, plan)
     if detach:
         return say_detached(settings, id_, environment)
     return follow(settings, store, id_, until_switched=wait == "switched")
@@ -90,14 +92,16 @@ def new_id() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{random_source.token_hex(2)}"
 
 
-def begin(starting: Beginner, id_: str, found: Project, application: Application, plan: Plan) -> None:
+def begin(
+    settings: Settings, starting: Beginner, id_: str, found: Project, application: Application, plan: Plan
+) -> None:
     """Record the deployment and hand it to its worker."""
     from backstay.pipeline.record import as_record
 
     environment = application.environment
     fingerprints = {name: value.fingerprint() for name, value in wiring.secrets(environment).read().items()}
     record = as_record(plan, random_source.token_hex(16), str(found.path), fingerprints)
-    starting.start(id_, plan, environment, record)
+    annotate_deployment(settings, starting.start(id_, plan, environment, record))
 
 
 def say_detached(settings: Settings, id_: str, environment: str) -> int:

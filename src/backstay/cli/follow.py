@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import click
 
 from backstay import wiring
+from backstay.cli.annotate import annotate_deployment
 from backstay.cli.options import Settings
 from backstay.cli.progress import Progress
 from backstay.domain.deployment import Deployment, Wish
@@ -68,6 +69,7 @@ def watch(store: Reader, deployment: str, after: int = 0) -> Iterator[Event]:
 def finish(settings: Settings, store: Store, deployment: str) -> int:
     """Print the last line; returns the exit status of the deployment."""
     ended = _must(store.deployment(deployment))
+    annotate_deployment(settings, ended)
     if settings.json:
         click.echo(json.dumps(deployment_document(ended, store.steps(deployment))))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ import click
 
 from backstay import wiring
 from backstay.domain.lease import Lease
+from backstay.domain.secret import Secret
 from backstay.errors import BackstayError
 from backstay.pipeline.begin import Beginner
 from backstay.ports.store import Store
@@ -22,13 +24,17 @@ ADOPT_DEADLINE_S = 20.0
 
 @dataclass
 class Prepared:
-    """A worker that starts up while its command still plans, and waits for the order to begin."""
+    """A worker that starts up while its command still plans, and waits for the order to begin.
+
+    `notify` are the URLs of receivers: the worker has them in memory and nowhere else.
+    """
 
     where: wiring.Place
     deployment: str
+    notify: Sequence[Secret] = ()
 
     def __enter__(self) -> Prepared:
-        self.pid, self.log = _fork(self.where, self.deployment)
+        self.pid, self.log = _fork(self.where, self.deployment, self.notify)
         return self
 
     def __exit__(
@@ -47,32 +53,34 @@ class Prepared:
             if deployment == self.deployment:
                 _await_adoption(store, lease, self.pid, self.log)
             else:
-                start_worker(self.where, store, lease, deployment)
+                start_worker(self.where, store, lease, deployment, self.notify)
 
         return Beginner(store, wiring.host(), wiring.clock(), spawn)
 
 
-def beginner(where: wiring.Place, store: Store) -> Beginner:
+def beginner(where: wiring.Place, store: Store, notify: Sequence[Secret] = ()) -> Beginner:
     """A Beginner whose workers are processes of this host."""
 
     def spawn(lease: Lease, deployment: str) -> None:
-        start_worker(where, store, lease, deployment)
+        start_worker(where, store, lease, deployment, notify)
 
     return Beginner(store, wiring.host(), wiring.clock(), spawn)
 
 
-def start_worker(where: wiring.Place, store: Store, lease: Lease, deployment: str) -> None:
+def start_worker(
+    where: wiring.Place, store: Store, lease: Lease, deployment: str, notify: Sequence[Secret]
+) -> None:
     """Start a worker in its own session, with no terminal and no tie to us; return once it adopted the lease."""
     store.close()
-    pid, log = _fork(where, deployment)
+    pid, log = _fork(where, deployment, notify)
     _await_adoption(store, lease, pid, log)
 
 
-def _fork(where: wiring.Place, deployment: str) -> tuple[int, Path]:
+def _fork(where: wiring.Place, deployment: str, notify: Sequence[Secret]) -> tuple[int, Path]:
     """A worker's pid and log. The store must be closed."""
     wiring.preload()
     parent, log = os.getpid(), _log(where, deployment)
-    return wiring.start_worker(where, deployment, lambda: work(where, deployment, parent), log), log
+    return wiring.start_worker(where, deployment, lambda: work(where, deployment, parent, notify), log), log
 
 
 def _await_adoption(store: Store, lease: Lease, pid: int, log: Path) -> None:

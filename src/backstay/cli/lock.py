@@ -113,7 +113,7 @@ def release(settings: Settings, environment: str, force: bool) -> int:
 def _locker(found: Project) -> Locker:
     from backstay.pipeline.lock import Locker
 
-    return Locker(wiring.open_store(found.where), wiring.host(), wiring.clock())
+    return Locker(found.store(), wiring.host(), wiring.clock())
 
 
 def _lasts_s(text: str) -> float:

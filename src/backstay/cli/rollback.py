@@ -46,7 +46,7 @@ def command(
         return _show(settings, found, environment, component, to, force)
     active = _active(found.reader(), found.app, environment)
     if active is not None and component == "all" and to is None:
-        return _reverse(settings, found, wiring.open_store(found.where), active)
+        return _reverse(settings, found, found.store(), active)
     return _begin(settings, found, environment, component, to, force)
 
 
@@ -58,13 +58,13 @@ def _begin(
     from backstay.cli.launch import Prepared, wait_quietly
     from backstay.pipeline.resolve import plan_rollback
 
-    id_ = new_id()
-    with Prepared(found.where, id_) as worker:
-        store = wiring.open_store(found.where)
+    id_, application = new_id(), found.application(environment)
+    with Prepared(found.where, id_, application.notify) as worker:
+        store = found.store()
         starting = worker.beginner(store)
         starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
         plan = plan_rollback(found.app, environment, component, to, force, store)
-        begin(starting, id_, found, found.application(environment), plan)
+        begin(settings, starting, id_, found, application, plan)
     return follow(settings, store, id_)
 
 
@@ -104,7 +104,9 @@ def _reverse(settings: Settings, found: Project, store: Store, active: Deploymen
         held = store.lease(found.app, active.environment)
         if held is not None and held.deployment == active.id:
             wiring.host().end(held.owner)
-            beginner(found.where, store).recover(found.app, active.environment, lambda dead: None)
+            beginner(found.where, store, found.receivers(active.environment)).recover(
+                found.app, active.environment, lambda dead: None
+            )
     follow(settings, store, active.id, after=seen)
     ended = store.deployment(active.id)
     reversed_ = ended is not None and ended.state in (DeploymentState.ROLLED_BACK, DeploymentState.FAILED)

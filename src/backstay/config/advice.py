@@ -32,9 +32,6 @@ def _unused(config: schema.Config) -> Iterator[tuple[KeyPath, str]]:
             yield ("components", name, "workdir"), "unused: only the process engine has a working folder"
     if config.database and "scratch" in config.database.model_fields_set:
         yield ("database", "scratch"), "unused in this version: nothing is rehearsed yet"
-    for name, environment in config.environments.items():
-        if environment.notify:
-            yield ("environments", name, "notify"), "unused in this version: nothing is sent yet"
 
 
 def _shared_binds(config: schema.Config) -> Iterator[tuple[KeyPath, str]]:

@@ -8,8 +8,10 @@ from typing import Any
 from backstay.config import schema
 from backstay.config.defaults import filled
 from backstay.domain import environment as domain
+from backstay.domain.notification import Channel
 from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Triggers
 from backstay.domain.release import Component, Health, Route
+from backstay.domain.secret import Secret
 from backstay.domain.smoke import Expectation, SmokeTest
 
 
@@ -22,6 +24,7 @@ def application(config: schema.Config, name: str, path: Path, home: Path) -> dom
         routes=tuple(Route(route.path, route.component) for route in full.routes),
         store=full.store,
         path=str(path),
+        notify=_receivers(full.environments[name].notify),
     )
 
 
@@ -41,7 +44,17 @@ def _environment(full: schema.Config, name: str, *, owns_network: bool) -> domai
         database=_database(full.database),
         registry=_registry(full.registry),
         smoke=tuple(_smoke(test) for test in full.smoke),
+        channels=tuple(_channel(url) for url in _receivers(given.notify)),
     )
+
+
+def _receivers(urls: list[str]) -> tuple[Secret, ...]:
+    """The URLs in their order; one that is there twice is one receiver."""
+    return tuple(Secret(url) for url in dict.fromkeys(urls))
+
+
+def _channel(url: Secret) -> Channel:
+    return Channel(url.reveal().partition("://")[0].lower(), url.fingerprint())
 
 
 def _database(given: schema.Database | None) -> domain.DatabaseSource | None:

@@ -209,7 +209,9 @@ class Environment(Section):
     router: Router = group("The router of this environment.", Router)
     secrets: Secrets | None = key("Where secret values come from.", None)
     url: Url | None = key("Address at which people reach the application.", None)
-    notify: list[NotifyUrl] = group("Notification URLs; kept secret. Nothing is sent yet.", list)
+    notify: list[NotifyUrl] = group(
+        "URLs of receivers of notifications, of any kind Apprise knows; kept secret.", list
+    )
     policy: Policy = group("How careful to be.", Policy)
     ports: PortRange = key("Loopback ports that containers are published on.", "20000-20999")
     backups: FilledText | None = key("Folder for this environment's backups; relative to backstay.yml.", None)

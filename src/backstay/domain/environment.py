@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from backstay.domain.notification import Channel
 from backstay.domain.policy import Policy
 from backstay.domain.release import Component, Route
+from backstay.domain.secret import Secret
 from backstay.domain.smoke import SmokeTest
 
 
@@ -61,14 +63,20 @@ class Environment:
     database: DatabaseSource | None = None
     registry: RegistrySource | None = None
     smoke: tuple[SmokeTest, ...] = ()
+    channels: tuple[Channel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """backstay.yml, one environment of it: components without version and digest yet, and the environment."""
+    """backstay.yml, one environment of it: components without version and digest yet, and the environment.
+
+    `notify` are the URLs of receivers. They stay here, in memory: the environment, which is recorded, has only
+    `channels`, their schemes and fingerprints.
+    """
 
     environment: Environment
     components: Mapping[str, Component]
     routes: tuple[Route, ...]
     store: str | None
     path: str
+    notify: tuple[Secret, ...] = ()

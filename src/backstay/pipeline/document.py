@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from backstay.domain.deployment import Deployment
+from backstay.domain.notification import Notification
 from backstay.domain.step import Event, StepRecord
+from backstay.pipeline.times import rfc3339
 
 
 def deployment_document(deployment: Deployment, steps: Sequence[StepRecord]) -> dict[str, Any]:
@@ -45,4 +48,24 @@ def event_document(event: Event) -> dict[str, Any]:
         "step": event.step,
         "message": event.message,
         "data": dict(event.data),
+    }
+
+
+def notification_document(row: Notification) -> dict[str, Any]:
+    """A row of `notifications list`. The channel shows a receiver's scheme and nothing else of its URL."""
+    due = row.next_attempt_at
+    return {
+        "id": row.id,
+        "created_at": row.created_at,
+        "app": row.app,
+        "environment": row.environment,
+        "deployment": row.deployment,
+        "status": row.status,
+        "component": row.component,
+        "message": row.message,
+        "channel": row.channel,
+        "state": row.state.value,
+        "attempts": row.attempts,
+        "last_error": row.last_error,
+        "next_attempt_at": None if due is None else rfc3339(datetime.fromtimestamp(due, UTC)),
     }

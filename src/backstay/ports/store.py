@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, DeploymentState, Wish
 from backstay.domain.environment import Environment
 from backstay.domain.lease import LEASE_TIME_S, Lease, Owner
+from backstay.domain.notification import Channel, Delivery, Notification
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
 from backstay.domain.step import Event, StepRecord, StepState
@@ -42,6 +43,9 @@ class Reader(Protocol):
         """The catalog, newest first."""
 
     def wish(self, deployment: str) -> Wish | None: ...
+
+    def notifications(self, app: str, environment: str | None = None) -> list[Notification]:
+        """The outbox, newest first: sent, waiting and given up."""
 
     def snapshot(self, deployment: str) -> Mapping[str, Any] | None:
         """What `begin` was given to remember beside the deployment (secret fingerprints, config path …)."""
@@ -130,6 +134,31 @@ class Store(Reader, Protocol):
 
     def ask(self, deployment: str, wish: Wish) -> bool:
         """Record a person's wish (no token: anybody may ask). False when the deployment has ended already."""
+
+    def notify(
+        self,
+        app: str,
+        environment: str,
+        status: str,
+        component: str,
+        message: str,
+        channels: Sequence[Channel],
+    ) -> list[int]:
+        """Put a message for the file log and each of `channels` into the outbox, in one transaction; the rows' ids.
+        No token: anybody may tell. What a deployment tells is put there by `begin` and `move` themselves."""
+
+    def claim_notification(
+        self, app: str, targets: Collection[str], by: str, only: int | None = None
+    ) -> Notification | None:
+        """Own the oldest row that is due for one of `targets`, or row `only` if it waits at all; None when there
+        is none. Of several senders at once one gets it. `by` is unique for each sender."""
+
+    def settle_notification(self, id_: int, by: str, delivery: Delivery) -> Notification | None:
+        """Write how an attempt ended and when the next is due; None when the claim of `by` had run out and
+        another sender claimed the row."""
+
+    def retry_notifications(self, app: str, environment: str | None) -> int:
+        """Make everything that is not sent due at once, also what was given up; returns how many rows."""
 
     def close(self) -> None:
         """Close all files; the next question opens them again."""

@@ -14,6 +14,7 @@ from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, Wish
 from backstay.domain.environment import Environment
 from backstay.domain.lease import Lease
+from backstay.domain.notification import Notification
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
 from backstay.domain.step import Event, StepRecord
@@ -90,6 +91,13 @@ class SqlReader:
             environment=environment,
         )
         return [from_row(row, Backup) for row in rows]
+
+    def notifications(self, app: str, environment: str | None = None) -> list[Notification]:
+        """The outbox of an application, or of one of its environments, newest first."""
+        there = HERE if environment is not None else "app = :app"
+        values = {"app": app} if environment is None else {"app": app, "environment": environment}
+        rows = self._rows(f"SELECT * FROM notifications WHERE {there} ORDER BY id DESC", **values)
+        return [from_row(row, Notification) for row in rows]
 
     def close(self) -> None:
         """Nothing is held open between two questions."""

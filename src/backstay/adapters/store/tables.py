@@ -144,3 +144,27 @@ backups = Table(
     Column("pinned", Boolean, nullable=False),
     Index(None, "app", "environment", "created_at"),
 )
+
+# One row per message and channel. A receiver's address is never here: `target` is its fingerprint. What is compared
+# (when to try next, until when a sender owns the row) is epoch seconds, as in the lease.
+notifications = Table(
+    "notifications",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("app", String(255), nullable=False),
+    Column("environment", String(255), nullable=False),
+    Column("deployment", String(255)),
+    Column("status", String(255), nullable=False),
+    Column("component", String(255), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("channel", String(255), nullable=False),
+    Column("target", String(64), nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", Float),
+    Column("last_error", Text),
+    Column("claimed_by", String(255)),
+    Column("claimed_until", Float),
+    Index(None, "app", "state"),
+)

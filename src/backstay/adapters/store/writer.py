@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, text, update
 
-from backstay.adapters.store import journal, leases
+from backstay.adapters.store import journal, leases, outbox
 from backstay.adapters.store.codec import DEPLOYMENT_FIELDS, encode, from_row, timestamp, to_row
 from backstay.adapters.store.engine import for_writing, translated, uses_write_ahead_log, writing_engine
 from backstay.adapters.store.location import is_empty, refuse_network_file_system, store_path
@@ -32,7 +32,7 @@ from backstay.ports.clock import Clock
 _FIXED = frozenset({"id", "app", "environment", "kind", "state", "token", "created_at"})
 
 
-class SqlStore(SqlReader):
+class SqlStore(SqlReader, outbox.SqlOutbox):
     """The store at `location`, created or upgraded when it must be. Safe to use from several threads.
 
     Raises StoreError when it cannot be used, LeaseLost when a token is stale, Locked when a lease is held.
@@ -156,6 +156,8 @@ class SqlStore(SqlReader):
                 name: value for name, value in to_row(moved).items() if name == "state" or name in fields
             }
             connection.execute(update(deployments).where(deployments.c.id == deployment).values(changes))
+            if state is not have.state:
+                outbox.tell_of_recorded(connection, moved, self._now(), self._now_s())
         return moved
 
     def step(
@@ -238,6 +240,7 @@ class SqlStore(SqlReader):
         if deployment.reason:
             message += f": {deployment.reason}"
         journal.append_event(connection, deployment.id, kind, message, self._now())
+        outbox.tell_of(connection, deployment, self._now(), self._now_s(), environment, extra)
 
     def _fenced(self, connection: Connection, token: int, deployment: str) -> Deployment:
         have = self._locked_deployment(connection, deployment)
@@ -267,6 +270,9 @@ class SqlStore(SqlReader):
 
     def _now(self) -> str:
         return timestamp(self._clock.now())
+
+    def _now_s(self) -> float:
+        return self._clock.now().timestamp()
 
 
 def open_store(location: str | Path, clock: Clock, *, migrations: Path = MIGRATIONS) -> SqlStore:
