@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -77,7 +79,8 @@ def acquire(settings: Settings, environment: str, purpose: str | None, lasts: st
     lasts_s = _lasts_s(lasts)
     _check_purpose(purpose)
     found = project(settings, environment)
-    acquired = _locker(found).acquire(found.app, environment, purpose, lasts_s, extend=extend)
+    with _locker(found) as locker:
+        acquired = locker.acquire(found.app, environment, purpose, lasts_s, extend=extend)
     document = lock_document(acquired.lease)
     if acquired.told:
         click.echo(acquired.told, err=True)
@@ -100,7 +103,8 @@ def release(settings: Settings, environment: str, force: bool) -> int:
     from backstay.pipeline.lock import lock_document
 
     found = project(settings, environment)
-    freed = _locker(found).release(found.app, environment, force=force)
+    with _locker(found) as locker:
+        freed = locker.release(found.app, environment, force=force)
     if settings.json:
         click.echo(json.dumps({"released": lock_document(freed) if freed else None}))
     elif freed is None:
@@ -110,10 +114,12 @@ def release(settings: Settings, environment: str, force: bool) -> int:
     return 0
 
 
-def _locker(found: Project) -> Locker:
+@contextmanager
+def _locker(found: Project) -> Iterator[Locker]:
     from backstay.pipeline.lock import Locker
 
-    return Locker(wiring.open_store(found.where), wiring.host(), wiring.clock())
+    with closing(wiring.open_store(found.where)) as store:
+        yield Locker(store, wiring.host(), wiring.clock())
 
 
 def _lasts_s(text: str) -> float:
