@@ -61,14 +61,15 @@ def test_only_the_environment_that_was_named_is_locked(backstay: Backstay) -> No
     "line", ["deploy dev --version v1", "rollback dev", "lock acquire dev", "lock acquire dev --extend"]
 )
 def test_others_are_told_who_and_what_for_and_how_to_free_it(
-    backstay: Backstay, monkeypatch: pytest.MonkeyPatch, line: str
+    backstay: Backstay, folder: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
+    """In a process of its own, as these commands start workers."""
     monkeypatch.setenv("LOGNAME", "anna")
     assert backstay("lock", "acquire", "dev", "--purpose", "move the database").status == 0
     monkeypatch.setenv("LOGNAME", "bert")
-    done = backstay(*line.split())
-    assert (done.status, done.out) == (11, "")
-    first, state, cure = done.err.splitlines()
+    [done] = at_once(folder, 1, *line.split())
+    assert (done.returncode, done.stdout) == (11, ""), done.stderr
+    first, state, cure = done.stderr.splitlines()
     assert first.startswith("error: dev is locked by anna@") and " for move the database, since " in first
     assert state == "state: nothing was changed"
     assert cure.startswith("next:  backstay lock release dev ") and "--force" in cure
