@@ -17,6 +17,7 @@ from backstay.errors import UsageError
 if TYPE_CHECKING:
     from backstay.pipeline.run import World
     from backstay.ports.clock import Clock
+    from backstay.ports.database import Database
     from backstay.ports.engine import Engine
     from backstay.ports.prober import Prober
     from backstay.ports.router import Router
@@ -85,9 +86,29 @@ def secrets(environment: Environment) -> SecretSource:
     return SecretsFile(environment.secrets_file) if environment.secrets_file else NoSecrets()
 
 
+@dataclass(frozen=True, slots=True)
+class BackupPorts:
+    """What a backup outside a deployment works with."""
+
+    store: Store
+    database: Database
+    clock: Clock
+
+
+def database() -> Database:
+    """PostgreSQL through its own tools."""
+    from backstay.adapters.postgres import PostgresTools
+
+    return PostgresTools()
+
+
+def backup_ports(store: Store) -> BackupPorts:
+    """All ports of a backup, wired."""
+    return BackupPorts(store, database(), SystemClock())
+
+
 def world(where: Place, environment: Environment, store: Store) -> World:
     """All ports of one environment, wired."""
-    from backstay.adapters.postgres import PostgresTools
     from backstay.pipeline.run import World
 
     return World(
@@ -95,7 +116,7 @@ def world(where: Place, environment: Environment, store: Store) -> World:
         engine=engine(),
         router=router(where, environment.app, environment.name),
         prober=prober(),
-        database=PostgresTools(),
+        database=database(),
         secrets=secrets(environment),
         clock=SystemClock(),
     )

@@ -23,6 +23,7 @@ COMMANDS = {
     "history": ("backstay.cli.history", "List the deployments of an environment, newest first."),
     "show": ("backstay.cli.show", "Show one deployment with its steps."),
     "events": ("backstay.cli.events", "Print the events of a deployment."),
+    "backup": ("backstay.cli.backup", "Back the database up now, and list the backups."),
     "config": ("backstay.cli.config", "Check, show or describe backstay.yml."),
     "version": ("backstay.cli.version", "Print the version."),
 }

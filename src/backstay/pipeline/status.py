@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from backstay.domain.backup import newest_whole
 from backstay.domain.deployment import Deployment
 from backstay.domain.lease import Lease, Presence
 from backstay.domain.release import Component, Release
@@ -151,11 +152,11 @@ def _lock(held: Lease | None) -> dict[str, Any] | None:
 
 
 def _last_backup(ports: Ports, app: str, environment: str) -> dict[str, Any] | None:
-    backups = ports.store.backups(app, environment)
-    if not backups:
+    last = newest_whole(ports.store.backups(app, environment))
+    if last is None:
         return None
-    age = ports.clock.now() - parse_rfc3339(backups[0].created_at)
-    return {"id": backups[0].id, "state": backups[0].state.value, "age_s": round(age.total_seconds(), 3)}
+    age = ports.clock.now() - parse_rfc3339(last.created_at)
+    return {"id": last.id, "state": last.state.value, "age_s": round(age.total_seconds(), 3)}
 
 
 def _compare(

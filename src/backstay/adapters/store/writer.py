@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from backstay.adapters.store import journal, leases
 from backstay.adapters.store.codec import DEPLOYMENT_FIELDS, encode, from_row, timestamp, to_row
@@ -199,6 +199,17 @@ class SqlStore(SqlReader):
                 == 0
             ):
                 connection.execute(insert(backups).values(values))
+
+    def record_backup(self, backup: Backup) -> bool:
+        with self.transaction() as connection:
+            if connection.execute(select(backups.c.id).where(backups.c.id == backup.id)).first():
+                return False
+            connection.execute(insert(backups).values(to_row(backup)))
+        return True
+
+    def remove_backup(self, backup: str) -> None:
+        with self.transaction() as connection:
+            connection.execute(delete(backups).where(backups.c.id == backup))
 
     def ask(self, deployment: str, wish: Wish) -> bool:
         with self.transaction() as connection:
