@@ -26,6 +26,9 @@ QUERY_VARIABLES: Mapping[str, str] = {
     "application_name": "PGAPPNAME",
 }
 
+HARMLESS = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR"})
+"""Variables that are passed on even where a very short password happens to be part of them."""
+
 
 @contextmanager
 def environment(url: Secret) -> Iterator[dict[str, str]]:
@@ -64,7 +67,8 @@ def _inherited(parts: SplitResult) -> dict[str, str]:
     return {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("PG", "BACKSTAY_")) and not any(word in value for word in hidden)
+        if key in HARMLESS
+        or (not key.startswith(("PG", "BACKSTAY_")) and not any(word in value for word in hidden))
     }
 
 

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import select
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -145,11 +144,11 @@ class _Tool:
 
 
 def _judge(tools: Sequence[_Tool]) -> None:
-    """The error of the tool that broke the pipe; those before it then die of SIGPIPE, which says nothing."""
-    broken = [tool for tool in tools if tool.process.returncode != 0]
-    cause = [tool for tool in broken if tool.process.returncode != -signal.SIGPIPE]
-    for tool in [*cause, *broken]:
-        raise tool.failure()
+    """Raise the error of the last tool that failed: when an earlier one dies, a later one only sees an early end
+    and ends well; when a later one dies, the earlier ones fail for the broken pipe."""
+    for tool in reversed(tools):
+        if tool.process.returncode != 0:
+            raise tool.failure()
 
 
 def _bare(env: Mapping[str, str]) -> dict[str, str]:

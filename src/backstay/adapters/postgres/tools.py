@@ -83,7 +83,11 @@ def run(argv: Sequence[str], env: Mapping[str, str]) -> str:
 
 def failed(name: str, status: int, said: bytes) -> DatabaseError:
     """The error for a tool that ended badly: its first words, and the usual cure for them."""
-    words = next((line for line in said.decode(errors="replace").splitlines() if line.strip()), "")
+    lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
+    words = lines[0] if lines else ""
+    if "statement timeout" in words:  # what pg_dump's own time limit for a lock looks like
+        locked = next((line.partition("Query was: ")[2] for line in lines if "Query was: LOCK" in line), "")
+        words += f" ({locked})" if locked else ""
     ending = f"was killed by signal {-status}" if status < 0 else f"exit status {status}"
     return DatabaseError(f"{name} failed: {words or ending}", hint=_cure(words, status))
 
@@ -95,7 +99,7 @@ _CURES = (
     ("too many clients", "raise max_connections, or find who holds so many: select * from pg_stat_activity"),
     ("remaining connection slots", "raise max_connections, or find who holds so many: select * from pg_stat_activity"),
     ("permission denied", "grant pg_read_all_data to the role, or name a role that may dump by backup_url_secret"),
-    ("lock timeout", "somebody holds a table locked: select * from pg_locks where mode = 'AccessExclusiveLock'"),
+    ("statement timeout", "somebody holds a table locked: select * from pg_locks where mode = 'AccessExclusiveLock'"),
     ("row-level security", "name a role with BYPASSRLS by backup_url_secret"),
     ("server version mismatch", "install the client tools of the server's major version"),
     ("terminating connection", "the server's log says who ended the session"),
