@@ -119,8 +119,12 @@ def needed(slots: Slots, history: Iterable[Deployment]) -> frozenset[str]:
     return frozenset(found)
 
 
-def to_prune(backups: Iterable[Backup], keep: int, needed: Collection[str] = ()) -> tuple[Backup, ...]:
+def to_prune(
+    backups: Iterable[Backup], keep: int, needed: Collection[str] = (), made: str | None = None
+) -> tuple[Backup, ...]:
     """The backups of one environment that may go, oldest first. `needed` are ids of deployments, `keep` ≥ 1.
+
+    `made` is the id of the backup that was just made: it stays although the clock may have jumped back.
 
     The newest `keep` whole ones stay, the newest `keep` verified ones too (so that unverified ones never push
     the last proven one out), and any that is pinned or belongs to a needed deployment. Failed entries are
@@ -132,7 +136,7 @@ def to_prune(backups: Iterable[Backup], keep: int, needed: Collection[str] = ())
     verified = [row for row in whole if row.state is BackupState.VERIFIED]
     failed = [row for row in rows if row.state is BackupState.FAILED]
     stay = {row.id for row in _first(whole, keep) + _first(verified, keep) + _first(failed, keep)}
-    stay |= {row.id for row in rows if row.pinned or row.deployment in needed}
+    stay |= {row.id for row in rows if row.pinned or row.deployment in needed or row.id == made}
     return tuple(row for row in reversed(rows) if row.id not in stay and row.state is not BackupState.DAMAGED)
 
 

@@ -101,17 +101,20 @@ def back_up(
         bytes=backup.bytes,
         took_s=took_s,
     )
-    prune(ports, order.app, order.environment, order.keep, tell)
+    prune(ports, backup, order.keep, tell)
     return backup
 
 
-def prune(ports: Ports, app: str, environment: str, keep: int, tell: Teller) -> None:
-    """Remove the backups of an environment that nobody needs any more. Raises nothing of its own accord: what
-    cannot be removed is told, and tried again after the next backup."""
+def prune(ports: Ports, made: Backup, keep: int, tell: Teller) -> None:
+    """Remove the backups of the environment of `made`, the newest one, that nobody needs any more.
+
+    Raises nothing of its own accord: what cannot be removed is told, and tried again after the next backup.
+    """
+    app, environment = made.app, made.environment
     try:
         protected = needed(ports.store.slots(app, environment), ports.store.history(app, environment))
         rows = as_they_are(ports.store, ports.database, app, environment)
-        for backup in to_prune(rows, keep, protected):
+        for backup in to_prune(rows, keep, protected, made.id):
             # The entry first: a file without entry costs space, an entry without file would be a lie.
             ports.store.remove_backup(backup.id)
             if backup.path:

@@ -19,6 +19,8 @@ class NameTaken(DatabaseError):
 class MalformedUrl(DatabaseError):
     """The database URL is none; nothing was asked of any database."""
 
+    exit_status = 2
+
 
 def _never() -> bool:
     return False
