@@ -18,6 +18,7 @@ from backstay import wiring
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.progress import Progress
 from backstay.domain.backup import WHOLE, BackupProgress
+from backstay.domain.duration import format_duration
 from backstay.domain.size import format_bytes
 from backstay.errors import ConfigError, UsageError
 
@@ -185,7 +186,8 @@ class _Shown:
 
     def tell(self, kind: str, message: str, **data: Any) -> None:
         if not self._quiet or kind == "backup_not_removed":
-            self._progress.say(message)
+            took_s = data.get("took_s")
+            self._progress.say(f"{message} in {format_duration(took_s)}" if took_s is not None else message)
 
     def progress(self, now: BackupProgress) -> None:
         """A live line where there is a terminal, else a line now and then."""

@@ -84,7 +84,7 @@ def run(argv: Sequence[str], env: Mapping[str, str]) -> str:
 def failed(name: str, status: int, said: bytes) -> DatabaseError:
     """The error for a tool that ended badly: its first words, and the usual cure for them."""
     lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
-    words = lines[0] if lines else ""
+    words = lines[0].removeprefix(f"{name}: error: ") if lines else ""
     if "statement timeout" in words:  # what pg_dump's own time limit for a lock looks like
         locked = next((line.partition("Query was: ")[2] for line in lines if "Query was: LOCK" in line), "")
         words += f" ({locked})" if locked else ""
