@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backstay.domain.secret import Secret
     from backstay.pipeline.run import World
     from backstay.ports.clock import Clock
+    from backstay.ports.database import Database
     from backstay.ports.engine import Engine
     from backstay.ports.host import Host
     from backstay.ports.prober import Prober
@@ -105,9 +106,29 @@ def secrets(environment: Environment) -> SecretSource:
     return SecretsFile(environment.secrets_file) if environment.secrets_file else NoSecrets()
 
 
+@dataclass(frozen=True, slots=True)
+class BackupPorts:
+    """What a backup outside a deployment works with."""
+
+    store: Store
+    database: Database
+    clock: Clock
+
+
+def database() -> Database:
+    """PostgreSQL through its own tools."""
+    from backstay.adapters.postgres import PostgresTools
+
+    return PostgresTools()
+
+
+def backup_ports(store: Store) -> BackupPorts:
+    """All ports of a backup, wired."""
+    return BackupPorts(store, database(), SystemClock())
+
+
 def world(where: Place, environment: Environment, store: Store) -> World:
     """All ports of one environment, wired."""
-    from backstay.adapters.postgres import PostgresTools
     from backstay.pipeline.run import World
 
     return World(
@@ -115,7 +136,7 @@ def world(where: Place, environment: Environment, store: Store) -> World:
         engine=engine(),
         router=router(where, environment.app, environment.name),
         prober=prober(),
-        database=PostgresTools(),
+        database=database(),
         secrets=secrets(environment),
         clock=SystemClock(),
     )

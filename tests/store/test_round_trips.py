@@ -133,6 +133,32 @@ def test_the_catalog_is_newest_first_and_an_entry_can_change(store: SqlStore) ->
     assert store.backups(APP, ENV) == [new, replace(old, state=BackupState.VERIFIED, pinned=True)]
 
 
+def test_a_backup_outside_a_deployment_needs_no_lease_and_never_replaces_an_entry(store: SqlStore) -> None:
+    first = replace(samples.backup(), deployment=None)
+    assert store.record_backup(first)
+    assert not store.record_backup(
+        replace(first, state=BackupState.FAILED, reason="later, under the same name")
+    )
+    assert store.backups(APP, ENV) == [first]
+
+
+def test_a_backup_is_recorded_and_removed_beside_a_deployment(store: SqlStore) -> None:
+    lease = begun(store)
+    assert store.record_backup(samples.backup())
+    store.remove_backup(samples.backup().id)
+    store.remove_backup(samples.backup().id)
+    assert store.backups(APP, ENV) == []
+    assert store.lease(APP, ENV) == lease
+
+
+def test_removing_one_backup_leaves_the_others(store: SqlStore) -> None:
+    other = replace(samples.backup("shop_prod_20260302_120000000"), environment="uat")
+    for backup in (samples.backup(), other):
+        store.record_backup(backup)
+    store.remove_backup(samples.backup().id)
+    assert (store.backups(APP, ENV), store.backups(APP, "uat")) == ([], [other])
+
+
 def test_a_deployment_moves_with_its_fields_and_gets_an_end_time(store: SqlStore) -> None:
     token = begun(store).token
     store.move(token, "d1", DeploymentState.RUNNING)

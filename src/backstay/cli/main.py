@@ -25,6 +25,7 @@ COMMANDS = {
     "history": ("backstay.cli.history", "List the deployments of an environment, newest first."),
     "show": ("backstay.cli.show", "Show one deployment with its steps."),
     "events": ("backstay.cli.events", "Print the events of a deployment."),
+    "backup": ("backstay.cli.backup", "Back the database up now, and list the backups."),
     "notify": ("backstay.cli.notify", "Tell people about ENV: log, GitHub and every configured receiver."),
     "notifications": ("backstay.cli.notifications", "List what was told, and retry what did not arrive."),
     "config": ("backstay.cli.config", "Check, show or describe backstay.yml."),

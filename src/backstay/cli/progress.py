@@ -71,9 +71,9 @@ class Progress:
         """One event, if it is worth a line at this verbosity."""
         if self.settings.quiet:
             return
-        if self.status is not None and event.kind in ("step_started", "baking"):
+        if self.status is not None and event.kind in ("step_started", "baking", "backup_progress"):
             self.status.update(f"{event.message} …")
-            if event.kind == "baking":
+            if event.kind != "step_started":
                 return
         failed = event.data.get("ok") is False
         if event.kind in DETAILS and not failed and not self.settings.verbose:

@@ -117,6 +117,9 @@ def _policy(given: schema.Policy) -> Policy:
         migrate_deadline_s=_seconds(given.migrate_deadline),
         lock_timeout_s=_seconds(given.lock_timeout),
         drain_deadline_s=_seconds(given.drain_deadline),
+        keep_backups=given.keep_backups or 0,
+        backup_deadline_s=_seconds(given.backup_deadline),
+        backup_stall_s=_seconds(given.backup_stall),
     )
 
 

@@ -194,6 +194,9 @@ class Policy(Section):
     migrate_deadline: SomeTime | None = key("How long a migration may take.", None)
     lock_timeout: SomeTime | None = key("How long a migration may wait for a database lock.", None)
     drain_deadline: Duration | None = key("How long requests in flight may finish on the old slot.", None)
+    keep_backups: Count | None = key("How many finished backups are kept.", None)
+    backup_deadline: SomeTime | None = key("How long a backup may take.", None)
+    backup_stall: SomeTime | None = key("A backup from which nothing comes for this long is given up.", None)
     accept: list[FilledText] = group("Ids of checks whose warnings do not fail a strict environment.", list)
     triggers: Triggers = group("What reverses a release while it bakes.", Triggers)
 

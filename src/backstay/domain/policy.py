@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from backstay.domain.backup import BackupLimits
+
 
 class Level(StrEnum):
     BASIC = "basic"
@@ -75,6 +77,13 @@ class Policy:
     migrate_deadline_s: float = 1800.0
     lock_timeout_s: float = 5.0
     drain_deadline_s: float = 30.0
+    keep_backups: int = 10
+    backup_deadline_s: float = 14400.0
+    backup_stall_s: float = 300.0
+
+    @property
+    def backup_limits(self) -> BackupLimits:
+        return BackupLimits(self.backup_deadline_s, self.backup_stall_s)
 
 
 BUILT_IN: Final = {

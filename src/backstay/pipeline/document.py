@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment
 from backstay.domain.notification import Notification
 from backstay.domain.step import Event, StepRecord
@@ -35,6 +36,24 @@ def deployment_document(deployment: Deployment, steps: Sequence[StepRecord]) -> 
         "created_at": deployment.created_at,
         "finished_at": deployment.finished_at,
         "exit_status": deployment.exit_status,
+    }
+
+
+def backup_document(backup: Backup) -> dict[str, Any]:
+    """A row of `backup list`, and what `backup create` prints. A failed one has no path."""
+    return {
+        "id": backup.id,
+        "app": backup.app,
+        "environment": backup.environment,
+        "created_at": backup.created_at,
+        "kind": backup.kind,
+        "bytes": backup.bytes,
+        "state": backup.state.value,
+        "pinned": backup.pinned,
+        "path": backup.path or None,
+        "sha256": backup.sha256 or None,
+        "deployment": backup.deployment,
+        "reason": backup.reason,
     }
 
 

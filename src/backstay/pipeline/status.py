@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from backstay.domain.backup import newest_whole
 from backstay.domain.deployment import Deployment
 from backstay.domain.lease import Presence
 from backstay.domain.release import Component, Release
@@ -139,11 +140,11 @@ def _deployment(ports: Ports, app: str, environment: str) -> dict[str, Any] | No
 
 
 def _last_backup(ports: Ports, app: str, environment: str) -> dict[str, Any] | None:
-    backups = ports.store.backups(app, environment)
-    if not backups:
+    last = newest_whole(ports.store.backups(app, environment))
+    if last is None:
         return None
-    age = ports.clock.now() - parse_rfc3339(backups[0].created_at)
-    return {"id": backups[0].id, "state": backups[0].state.value, "age_s": round(age.total_seconds(), 3)}
+    age = ports.clock.now() - parse_rfc3339(last.created_at)
+    return {"id": last.id, "state": last.state.value, "age_s": round(age.total_seconds(), 3)}
 
 
 def _compare(

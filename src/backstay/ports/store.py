@@ -132,6 +132,13 @@ class Store(Reader, Protocol):
 
     def add_backup(self, token: int, backup: Backup) -> None: ...
 
+    def record_backup(self, backup: Backup) -> bool:
+        """Put a backup into the catalog without a lease (it acts on no environment). False, and nothing is
+        written, when the name is there already."""
+
+    def remove_backup(self, backup: str) -> None:
+        """Take a backup out of the catalog; nothing happens when it is not there. Needs no lease either."""
+
     def ask(self, deployment: str, wish: Wish) -> bool:
         """Record a person's wish (no token: anybody may ask). False when the deployment has ended already."""
 

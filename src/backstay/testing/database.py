@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
-from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
-from backstay.ports.database import Dump
+from backstay.ports.database import Dump, DumpOrder, NameTaken
+
+CONTENT = b"dump"
 
 
 class FakeDatabase:
+    """Remembers its dumps and their sizes. `fault` is the message of the next failures; `undeletable` stay."""
+
     def __init__(self) -> None:
         self.fault: str | None = None
-        self.dumps: list[Path] = []
+        self.undeletable: str | None = None
+        self.orders: list[DumpOrder] = []
+        self.files: dict[Path, int] = {}
+        self.notes: tuple[str, ...] = ()
 
-    def dump(self, url: Secret, into: Path, stopped: Callable[[], bool]) -> Dump:
+    @property
+    def dumps(self) -> list[Path]:
+        """Every dump that was ever finished, in order."""
+        return [order.folder / f"{order.name}.dump" for order in self.orders]
+
+    def dump(self, order: DumpOrder) -> Dump:
         if self.fault is not None:
             raise DatabaseError(self.fault)
-        self.dumps.append(into)
-        return Dump(into, 4, hashlib.sha256(b"dump").hexdigest())
+        path = order.folder / f"{order.name}.dump"
+        if path in self.files:
+            raise NameTaken(f"{path} is there already")
+        self.orders.append(order)
+        self.files[path] = len(CONTENT)
+        return Dump(path, len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), self.notes)
+
+    def size_of(self, dump: Path) -> int | None:
+        return self.files.get(dump)
+
+    def discard(self, dump: Path) -> None:
+        if self.undeletable is not None:
+            raise DatabaseError(self.undeletable)
+        self.files.pop(dump, None)

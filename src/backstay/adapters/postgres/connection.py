@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from backstay.domain.secret import Secret
-from backstay.errors import DatabaseError
+from backstay.ports.database import MalformedUrl
 
 DEFAULT_PORT = 5432
 SCHEMES = ("postgresql", "postgres")
@@ -26,16 +26,19 @@ QUERY_VARIABLES: Mapping[str, str] = {
     "application_name": "PGAPPNAME",
 }
 
+HARMLESS = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR"})
+"""Variables that are passed on even where a very short password happens to be part of them."""
+
 
 @contextmanager
 def environment(url: Secret) -> Iterator[dict[str, str]]:
     """The libpq environment for `url`; the password lies in a 0600 passfile for as long as the block runs.
 
-    Raises DatabaseError when the URL is not a PostgreSQL URL with a database name.
+    Raises MalformedUrl when the URL is not a PostgreSQL URL with a database name.
     """
     parts, port = _split(url.reveal())
     name = unquote(parts.path.lstrip("/"))
-    env = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+    env = _inherited(parts)
     env |= {"PGPORT": str(port), "PGDATABASE": name, "PGCONNECT_TIMEOUT": "10", "PGAPPNAME": "backstay"}
     if parts.hostname:
         env["PGHOST"] = _host(parts)
@@ -51,15 +54,33 @@ def environment(url: Secret) -> Iterator[dict[str, str]]:
         yield env
 
 
+def password(url: Secret) -> Secret:
+    """The password in `url`, to take it out of messages; an empty one when there is none."""
+    parts, _ = _split(url.reveal())
+    return Secret(unquote(parts.password or ""))
+
+
+def _inherited(parts: SplitResult) -> dict[str, str]:
+    """Our own environment without what would lead elsewhere, and without any variable that holds the password."""
+    written = parts.password or ""
+    hidden = {word for word in (written, unquote(written)) if word}
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if key in HARMLESS
+        or (not key.startswith(("PG", "BACKSTAY_")) and not any(word in value for word in hidden))
+    }
+
+
 def _split(url: str) -> tuple[SplitResult, int]:
-    """The parts of a PostgreSQL URL and its port; DatabaseError, which never shows the URL, when it is none."""
+    """The parts of a PostgreSQL URL and its port; MalformedUrl, which never shows the URL, when it is none."""
     try:
         parts = urlsplit(url)
         port = parts.port or DEFAULT_PORT
     except ValueError:
         parts, port = SplitResult("", "", "", "", ""), 0
     if parts.scheme.partition("+")[0] not in SCHEMES or not parts.path.lstrip("/") or not port:
-        raise DatabaseError(
+        raise MalformedUrl(
             "the database URL is not of the form postgresql://USER:PASSWORD@HOST:PORT/NAME",
             hint="mend the secret that database.backup_url_secret (or url_secret) names",
         )

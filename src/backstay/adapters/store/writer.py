@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
 from backstay.adapters.store import journal, leases, outbox
 from backstay.adapters.store.codec import DEPLOYMENT_FIELDS, encode, from_row, timestamp, to_row
@@ -208,6 +208,17 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
                 == 0
             ):
                 connection.execute(insert(backups).values(values))
+
+    def record_backup(self, backup: Backup) -> bool:
+        with self.transaction() as connection:
+            if connection.execute(select(backups.c.id).where(backups.c.id == backup.id)).first():
+                return False
+            connection.execute(insert(backups).values(to_row(backup)))
+        return True
+
+    def remove_backup(self, backup: str) -> None:
+        with self.transaction() as connection:
+            connection.execute(delete(backups).where(backups.c.id == backup))
 
     def ask(self, deployment: str, wish: Wish) -> bool:
         with self.transaction() as connection:

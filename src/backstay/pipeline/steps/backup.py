@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from backstay.domain.backup import Backup, BackupState, backup_id
+from backstay.domain.backup import Backup, BackupProgress
 from backstay.domain.deployment import Wish
 from backstay.domain.step import StepRecord, Truth
-from backstay.errors import BackupFailed, DatabaseError
+from backstay.errors import BackupFailed
+from backstay.pipeline.backup import BackupOrder, back_up
 from backstay.pipeline.run import Run
-from backstay.pipeline.times import rfc3339
+from backstay.ports.database import MalformedUrl
+
+FIRST_TOLD_S = 5.0
+TOLD_EVERY_S = 10.0
+"""Progress as events: a quick backup tells none, and a long one does not fill the store."""
 
 
 class BackupStep:
@@ -21,41 +26,72 @@ class BackupStep:
         source = run.environment.database
         if source is None:
             return {}
-        now = run.world.clock.now()
-        id_ = backup_id(run.environment.app, run.environment.name, now)
-        path = Path(run.environment.backups) / f"{id_}.dump"
-        try:
-            dump = run.world.database.dump(
-                run.secrets[source.backup_url_secret],
-                path,
-                lambda: run.lost.is_set() or run.world.store.wish(run.id) is Wish.ABORT,
-            )
-        except DatabaseError as error:
-            run.heed()
-            raise BackupFailed(
-                f"the backup failed: {error.message}", hint=error.hint, state="nothing was changed"
-            ) from error
-        run.world.store.add_backup(
-            run.token,
-            Backup(
-                id=id_,
-                app=run.environment.app,
-                environment=run.environment.name,
-                created_at=rfc3339(now),
-                kind="logical",
-                state=BackupState.UNVERIFIED,
-                bytes=dump.bytes,
-                path=str(dump.path),
-                sha256=dump.sha256,
-                reason=f"before {run.release.version}",
-                deployment=run.id,
-            ),
+        order = BackupOrder(
+            app=run.environment.app,
+            environment=run.environment.name,
+            url=run.secrets[source.backup_url_secret],
+            folder=Path(run.environment.backups),
+            reason=f"before {run.release.version}",
+            keep=run.environment.policy.keep_backups,
+            limits=run.environment.policy.backup_limits,
+            deployment=run.id,
         )
-        run.tell("backup_made", f"{id_} ({dump.bytes} bytes, unverified)", step=self.name, backup=id_)
-        return {"backup": id_, "bytes": dump.bytes}
+
+        def record(backup: Backup) -> bool:
+            known = run.world.store.backups(backup.app, backup.environment)
+            if any(each.id == backup.id for each in known):
+                return False
+            run.world.store.add_backup(run.token, backup)
+            return True
+
+        def tell(kind: str, message: str, **data: Any) -> None:
+            run.tell(kind, message, step=self.name, **data)
+
+        try:
+            made = back_up(
+                run.world,
+                order,
+                record,
+                tell,
+                stopped=lambda: _is_stopped(run),
+                progress=_Told(run, self.name),
+            )
+        except MalformedUrl as error:
+            raise BackupFailed(error.message, hint=error.hint, state="nothing was changed") from error
+        except BackupFailed:
+            run.heed()
+            raise
+        return {"backup": made.id, "bytes": made.bytes}
 
     def probe(self, run: Run, record: StepRecord) -> Truth:
         return Truth.NOT_HAPPENED
 
     def undo(self, run: Run, record: StepRecord) -> None:
         """A finished backup is worth keeping whatever became of the deployment; an unfinished one left no file."""
+
+
+class _Told:
+    """Tells progress as events of the deployment, now and then."""
+
+    def __init__(self, run: Run, step: str) -> None:
+        self._run = run
+        self._step = step
+        self._next_s = FIRST_TOLD_S
+
+    def __call__(self, progress: BackupProgress) -> None:
+        if progress.elapsed_s < self._next_s:
+            return
+        self._next_s = progress.elapsed_s + TOLD_EVERY_S
+        self._run.tell(
+            "backup_progress",
+            f"backup: {progress}",
+            step=self._step,
+            written=progress.written,
+            read=progress.read,
+            database_bytes=progress.database_bytes,
+            elapsed_s=round(progress.elapsed_s, 3),
+        )
+
+
+def _is_stopped(run: Run) -> bool:
+    return run.lost.is_set() or run.world.store.wish(run.id) is Wish.ABORT

@@ -1,0 +1,212 @@
+"""`backstay backup`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backstay import wiring
+from backstay.cli.options import Settings, with_common_options
+from backstay.cli.progress import Progress
+from backstay.domain.backup import WHOLE, BackupProgress
+from backstay.domain.duration import format_duration
+from backstay.domain.size import format_bytes
+from backstay.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from backstay.cli.context import Project
+    from backstay.domain.environment import Environment
+    from backstay.domain.secret import Secret
+    from backstay.pipeline.backup import BackupOrder
+
+APP_VARIABLE, URL_VARIABLE = "BACKSTAY_APP", "BACKSTAY_DATABASE_URL"
+TOLD_EVERY_S = 5.0
+NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whose backups, and where their catalog lies. `project` is None without a backstay.yml."""
+
+    app: str
+    environment: str
+    where: wiring.Place
+    project: Project | None
+
+
+@click.group(
+    name="backup", epilog="\b\nExamples:\n  backstay backup create prod\n  backstay backup list prod\n"
+)
+def command() -> None:
+    """Back the database of an environment up, and list the backups there are."""
+
+
+@command.command(
+    epilog="\b\nExamples:\n  backstay backup create prod\n  backstay backup create prod --json\n"
+)
+@click.argument("environment", metavar="ENV")
+@click.option("--reason", default="on demand", show_default=True, help="Why, for the list of backups.")
+@with_common_options
+def create(settings: Settings, environment: str, reason: str) -> int:
+    """Back the database of ENV up now. Needs no lease, so it may run beside a deployment."""
+    from backstay.pipeline.backup import back_up
+    from backstay.pipeline.document import backup_document
+
+    target = find_target(settings, environment)
+    order = _order(target, reason)
+    progress = Progress(settings)
+    shown = _Shown(progress, settings)
+    if target.project is not None and os.environ.get(URL_VARIABLE):
+        progress.say(f"the database URL is taken from {URL_VARIABLE}, not from {target.project.path}")
+    store = open_store(target.where)
+    try:
+        with _ended_politely(), progress:
+            made = back_up(
+                wiring.backup_ports(store), order, store.record_backup, shown.tell, progress=shown.progress
+            )
+    except KeyboardInterrupt:
+        progress.say("interrupted: no file is left, nothing was changed")
+        raise
+    finally:
+        store.close()
+    if settings.json:
+        click.echo(json.dumps(backup_document(made)))
+    else:
+        progress.say(made.path)
+    return 0
+
+
+@command.command(
+    name="list", epilog="\b\nExamples:\n  backstay backup list prod\n  backstay backup list prod --json\n"
+)
+@click.argument("environment", metavar="ENV")
+@with_common_options
+def list_(settings: Settings, environment: str) -> int:
+    """List the backups of ENV, newest first. One whose file is missing or cut short is shown as damaged."""
+    from backstay.pipeline.backup import as_they_are
+    from backstay.pipeline.document import backup_document
+
+    target = find_target(settings, environment)
+    rows = as_they_are(wiring.open_reader(target.where), wiring.database(), target.app, environment)
+    if settings.json:
+        click.echo(json.dumps([backup_document(row) for row in rows]))
+        return 0
+    if not rows:
+        click.echo(
+            f"{environment} has no backup yet; backstay backup create {environment} makes one", err=True
+        )
+    for row in rows:
+        size = format_bytes(row.bytes) if row.state in WHOLE else "-"
+        pinned = "  pinned" if row.pinned else ""
+        click.echo(f"{row.created_at[:19]}Z  {row.id}  {row.state:<10} {size:>9}  {row.reason}{pinned}")
+    return 0
+
+
+def find_target(settings: Settings, environment: str) -> Target:
+    """From backstay.yml; without one, from BACKSTAY_APP and the name of the environment. Raises UsageError."""
+    from backstay.cli.context import project
+    from backstay.config import find
+
+    if settings.config is None and os.environ.get(URL_VARIABLE, os.environ.get(APP_VARIABLE)) is not None:
+        try:
+            find(Path.cwd())
+        except ConfigError:
+            return _bare_target(environment)
+    found = project(settings, environment)
+    return Target(found.app, environment, found.where, found)
+
+
+def _bare_target(environment: str) -> Target:
+    app = os.environ.get(APP_VARIABLE) or "app"
+    for what, name in ((APP_VARIABLE, app), ("ENV", environment)):
+        # They become parts of file names.
+        if NAME.fullmatch(name) is None:
+            raise UsageError(
+                f"{what} {name!r} is no name", hint="a name has lower-case letters, digits and -, at most 40"
+            )
+    return Target(app, environment, wiring.place(os.environ), None)
+
+
+def _order(target: Target, reason: str) -> BackupOrder:
+    from backstay.domain.policy import BUILT_IN, default_level
+    from backstay.domain.secret import Secret
+    from backstay.pipeline.backup import BackupOrder
+
+    given = os.environ.get(URL_VARIABLE)
+    settings = target.project.application(target.environment).environment if target.project else None
+    policy = settings.policy if settings else BUILT_IN[default_level(target.environment)]
+    return BackupOrder(
+        app=target.app,
+        environment=target.environment,
+        url=Secret(given) if given else _configured_url(settings),
+        folder=Path(settings.backups) if settings else target.where.home / "backups" / target.environment,
+        reason=reason,
+        keep=policy.keep_backups,
+        limits=policy.backup_limits,
+    )
+
+
+def _configured_url(environment: Environment | None) -> Secret:
+    if environment is None:
+        raise UsageError(
+            "no database is known: there is no backstay.yml here",
+            hint=f"set {URL_VARIABLE} to postgresql://USER:PASSWORD@HOST:PORT/NAME",
+        )
+    if environment.database is None:
+        raise ConfigError(
+            f"{environment.app} has no database, so there is nothing to back up",
+            hint="name it in backstay.yml: database: {url_secret: NAME_OF_THE_SECRET}",
+        )
+    name = environment.database.backup_url_secret
+    value = wiring.secrets(environment).read().get(name)
+    if not value:
+        raise ConfigError(
+            f"the secret {name}, which is the database URL, is missing or empty",
+            hint=f"set it in {environment.secrets_file or 'a secrets file (environments.ENV.secrets.file)'}",
+        )
+    return value
+
+
+class _Shown:
+    """Events and progress of one backup, for people."""
+
+    def __init__(self, progress: Progress, settings: Settings) -> None:
+        self._progress = progress
+        self._quiet = settings.quiet
+        self._next_s = TOLD_EVERY_S
+
+    def tell(self, kind: str, message: str, **data: Any) -> None:
+        if not self._quiet or kind == "backup_not_removed":
+            took_s = data.get("took_s")
+            self._progress.say(f"{message} in {format_duration(took_s)}" if took_s is not None else message)
+
+    def progress(self, now: BackupProgress) -> None:
+        """A live line where there is a terminal, else a line now and then."""
+        if self._progress.status is not None:
+            self._progress.status.update(str(now))
+        elif not self._quiet and now.elapsed_s >= self._next_s:
+            self._next_s = now.elapsed_s + TOLD_EVERY_S
+            self._progress.say(str(now))
+
+
+@contextmanager
+def _ended_politely() -> Iterator[None]:
+    """A polite kill ends it as Ctrl-C does: the tools are stopped and their files removed."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,264 @@
+"""Stories of backups over doubles: alone, and as a step of a deploy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backstay.domain.backup import Backup, BackupLimits, BackupProgress, BackupState
+from backstay.domain.deployment import DeploymentState, Wish
+from backstay.domain.secret import Secret
+from backstay.errors import BackupFailed, DatabaseError, StoreError
+from backstay.pipeline.backup import BackupOrder, as_they_are, back_up, prune
+from backstay.ports.database import Dump, DumpOrder, MalformedUrl
+from tests.pipeline.conftest import Town
+
+UNVERIFIED, FAILED, DAMAGED = BackupState.UNVERIFIED, BackupState.FAILED, BackupState.DAMAGED
+
+
+class Told:
+    """Everything that was told, as kind and message."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+
+    def __call__(self, kind: str, message: str, **data: Any) -> None:
+        self.events.append((kind, message))
+
+    @property
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.events]
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+def order(town: Town, keep: int = 10, reason: str = "on demand") -> BackupOrder:
+    return BackupOrder(
+        "shop", "dev", Secret("postgresql://db/shop"), town.folder, reason, keep, BackupLimits()
+    )
+
+
+def make(town: Town, told: Told, keep: int = 10) -> Backup:
+    """A backup, a second after whatever was before."""
+    town.clock.elapsed_s += 1
+    return make_at_once(town, told, keep)
+
+
+def make_at_once(town: Town, told: Told, keep: int = 10) -> Backup:
+    return back_up(town.world, order(town, keep), town.store.record_backup, told)
+
+
+class TestAlone:
+    def test_it_is_in_the_catalog_and_told(self, town: Town, told: Told) -> None:
+        made = make(town, told)
+        assert town.store.backups("shop", "dev") == [made]
+        assert (made.state, made.bytes, made.reason, made.deployment) == (UNVERIFIED, 4, "on demand", None)
+        assert Path(made.path) == town.database.dumps[0]
+        assert told.events == [("backup_made", f"{made.id} (4 bytes, unverified)")]
+
+    def test_two_in_the_same_millisecond_have_two_names(self, town: Town, told: Told) -> None:
+        one, two = make_at_once(town, told), make_at_once(town, told)
+        assert one.id != two.id and one.path != two.path
+        assert [b.id for b in town.store.backups("shop", "dev")] == [two.id, one.id]
+
+    def test_a_name_that_only_lies_on_the_disk_is_not_taken_either(self, town: Town, told: Told) -> None:
+        one = make(town, told)
+        town.store.remove_backup(one.id)
+        assert make_at_once(town, told).id != one.id
+        assert len(town.database.files) == 2
+
+    def test_a_failure_is_in_the_catalog_with_its_reason(self, town: Town, told: Told) -> None:
+        town.database.fault = "the server is down"
+        with pytest.raises(BackupFailed, match="the backup failed: the server is down") as failed:
+            make(town, told)
+        assert failed.value.exit_status == 30 and "no file is left" in (failed.value.state or "")
+        [row] = town.store.backups("shop", "dev")
+        assert (row.state, row.path, row.bytes) == (FAILED, "", 0)
+        assert row.reason == "on demand: the server is down"
+
+    def test_two_failures_in_the_same_millisecond_are_two_entries(self, town: Town, told: Told) -> None:
+        town.database.fault = "down"
+        for _ in range(2):
+            with pytest.raises(BackupFailed):
+                make_at_once(town, told)
+        assert len(town.store.backups("shop", "dev")) == 2
+
+    def test_a_malformed_url_is_no_failed_backup(self, town: Town, told: Told) -> None:
+        def refuse(order: DumpOrder) -> Dump:
+            raise MalformedUrl("no URL")
+
+        town.database.dump = refuse  # type: ignore[method-assign]
+        with pytest.raises(MalformedUrl):
+            make(town, told)
+        assert town.store.backups("shop", "dev") == []
+
+    def test_one_that_cannot_be_entered_leaves_no_file(self, town: Town, told: Told) -> None:
+        def fails(backup: Backup) -> bool:
+            raise StoreError("the disk is full")
+
+        with pytest.raises(StoreError):
+            back_up(town.world, order(town), fails, told)
+        assert town.database.files == {}
+
+    def test_what_people_should_know_is_told(self, town: Town, told: Told) -> None:
+        town.database.notes = ("without globals: denied",)
+        make(town, told)
+        assert told.events[0] == ("backup_noted", "without globals: denied")
+
+
+class TestKeepingTen:
+    def test_the_eleventh_pushes_the_first_out_with_its_file(self, town: Town, told: Told) -> None:
+        made = [make(town, told) for _ in range(11)]
+        assert [b.id for b in town.store.backups("shop", "dev")] == [b.id for b in reversed(made[1:])]
+        assert Path(made[0].path) not in town.database.files and len(town.database.files) == 10
+        assert told.events[-1] == ("backup_removed", f"{made[0].id} removed: the newest 10 are kept")
+
+    def test_a_pinned_one_stays(self, town: Town, told: Told) -> None:
+        first = make(town, told, keep=1)
+        town.store.remove_backup(first.id)
+        town.store.record_backup(replace(first, pinned=True))
+        for _ in range(3):
+            last = make(town, told, keep=1)
+        assert {b.id for b in town.store.backups("shop", "dev")} == {first.id, last.id}
+
+    def test_after_the_clock_jumped_back_the_new_one_stays(self, town: Town, told: Told) -> None:
+        future = [make(town, told) for _ in range(2)]
+        town.clock.start -= timedelta(days=1)
+        made = make(town, told, keep=2)
+        assert {b.id for b in town.store.backups("shop", "dev")} == {made.id, *(b.id for b in future)}
+
+    def test_one_whose_file_is_gone_counts_for_nothing(self, town: Town, told: Told) -> None:
+        rows = [make(town, told) for _ in range(3)]
+        for row in rows[1:]:
+            town.database.files.pop(Path(row.path))
+        prune(town.world, rows[-1], 1, told)
+        assert len(town.store.backups("shop", "dev")) == 3
+        assert Path(rows[0].path) in town.database.files
+
+    def test_other_environments_are_left_alone(self, town: Town, told: Told) -> None:
+        other = replace(make(town, told), id="other", environment="uat")
+        town.store.record_backup(other)
+        for _ in range(3):
+            make(town, told, keep=1)
+        assert town.store.backups("shop", "uat") == [other]
+
+    def test_what_cannot_be_removed_is_told_and_fails_nothing(self, town: Town, told: Told) -> None:
+        make(town, told, keep=1)
+        town.database.undeletable = "read-only file system"
+        make(town, told, keep=1)
+        assert told.events[-1] == ("backup_not_removed", "old backups stay: read-only file system")
+
+
+class TestTheCatalogAsItIs:
+    def test_a_file_that_is_gone_or_cut_short_is_damage(self, town: Town, told: Told) -> None:
+        good, gone, short = (make(town, told) for _ in range(3))
+        town.database.files.pop(Path(gone.path))
+        town.database.files[Path(short.path)] = 3
+        before = town.store.backups("shop", "dev")
+        seen = {b.id: b for b in as_they_are(town.store, town.database, "shop", "dev")}
+        assert seen[good.id] == good
+        assert (seen[gone.id].state, seen[short.id].state) == (DAMAGED, DAMAGED)
+        assert seen[short.id].reason == "its file has 3 bytes instead of 4 (on demand)"
+        assert town.store.backups("shop", "dev") == before
+
+    def test_what_may_not_be_looked_at_is_no_damage(self, town: Town, told: Told) -> None:
+        make(town, told)
+
+        def denied(dump: Path) -> int | None:
+            raise DatabaseError("cannot look at it: Permission denied")
+
+        town.database.size_of = denied  # type: ignore[method-assign]
+        [row] = as_they_are(town.store, town.database, "shop", "dev")
+        assert (row.state, row.reason) == (UNVERIFIED, "on demand; cannot look at it: Permission denied")
+
+
+class TestInADeploy:
+    def test_its_entry_names_the_deployment_and_the_version(self, town: Town) -> None:
+        ended = town.deploy("v1")
+        [row] = town.store.backups("shop", "dev")
+        assert (row.id, row.deployment, row.reason) == (ended.backup, ended.id, "before v1")
+        assert town.database.orders[0].about["environment"] == "dev"
+
+    def test_the_numbers_of_the_policy_are_used(self, town: Town, told: Told) -> None:
+        town.policy = replace(town.policy, keep_backups=2, backup_deadline_s=7.0, backup_stall_s=3.0)
+        for number in range(5):
+            town.deploy(f"v{number}")
+        assert town.database.orders[0].limits == BackupLimits(7.0, 3.0)
+        # When v4 was backed up, v3 was live and v2 its standby: the backup before v2 is needed beyond the two.
+        left = [b.reason for b in town.store.backups("shop", "dev")]
+        assert left == ["before v4", "before v3", "before v2"]
+
+    def test_the_backup_of_what_stands_in_a_slot_outlives_any_number_of_later_ones(
+        self, town: Town, told: Told
+    ) -> None:
+        first, second = town.deploy("v1"), town.deploy("v2")
+        for _ in range(12):
+            make(town, told, keep=1)
+        left = {b.id for b in town.store.backups("shop", "dev")}
+        assert {first.backup, second.backup} < left and len(left) == 3
+
+    def test_a_backup_beside_it_does_not_push_its_own_out(self, town: Town, told: Told) -> None:
+        town.policy = replace(town.policy, keep_backups=1)
+        prober = town.prober.answer
+        seen: list[Backup] = []
+
+        def answer(port: int, path: str) -> Any:
+            if not seen:
+                seen.append(make(town, told, keep=1))
+            return prober(port, path)
+
+        town.prober.answer = answer
+        ended = town.deploy("v1")
+        assert ended.exit_status == 0 and seen
+        assert {b.id for b in town.store.backups("shop", "dev")} == {ended.backup, seen[0].id}
+
+    def test_a_failed_one_is_in_the_catalog_and_nothing_went_on(self, town: Town) -> None:
+        town.deploy("v1")
+        town.database.fault = "pg_dump failed: no"
+        ended = town.deploy("v2")
+        assert (ended.exit_status, ended.failed_step, ended.backup) == (30, "backup", None)
+        row = town.store.backups("shop", "dev")[0]
+        assert (row.state, row.deployment) == (FAILED, ended.id)
+        assert row.reason == "before v2: pg_dump failed: no"
+
+    def test_an_abort_meanwhile_is_no_failed_backup(self, town: Town) -> None:
+        def stopped(order: DumpOrder) -> Dump:
+            town.store.ask("d1", Wish.ABORT)
+            assert order.stopped()
+            raise DatabaseError("the backup was stopped on request")
+
+        town.database.dump = stopped  # type: ignore[method-assign]
+        ended = town.deploy("v1")
+        assert (ended.state, ended.exit_status) == (DeploymentState.ABORTED, 130)
+        assert town.store.backups("shop", "dev") == []
+
+    def test_a_long_one_tells_how_far_it_is_but_not_each_time(self, town: Town) -> None:
+        real = town.database.dump
+
+        def slow(order: DumpOrder) -> Dump:
+            for second in range(31):
+                order.tell(BackupProgress(second * 1000, second * 5000, 1_000_000, float(second)))
+            return real(order)
+
+        town.database.dump = slow  # type: ignore[method-assign]
+        ended = town.deploy("v1")
+        told = [e for e in town.store.events(ended.id) if e.kind == "backup_progress"]
+        assert [event.data["elapsed_s"] for event in told] == [5.0, 15.0, 25.0]
+        assert told[0].message == (
+            "backup: 25.0 kB read of a database of 1.00 MB, 5.00 kB written, 5.0 s, 5.00 kB/s"
+        )
+
+    def test_a_malformed_url_fails_the_step_and_not_the_program(self, town: Town) -> None:
+        def refuse(order: DumpOrder) -> Dump:
+            raise MalformedUrl("the database URL is none", hint="mend it")
+
+        town.database.dump = refuse  # type: ignore[method-assign]
+        ended = town.deploy("v1")
+        assert (ended.exit_status, ended.failed_step, ended.hint) == (30, "backup", "mend it")

@@ -1,0 +1,122 @@
+"""A PostgreSQL server of a test's own: to be filled up, frozen, stopped and killed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from tests.world.commands import clean_environment, run, succeeds
+from tests.world.processes import wait_until
+from tests.world.state import PostgresPlan
+
+USER, PASSWORD = "keeper", "s3cretOfThePrivateServer"
+
+
+class Server:
+    """As a context manager: it runs inside the block, and nothing of it is left after."""
+
+    def __init__(self, plan: PostgresPlan, connections: int) -> None:
+        self._bin = Path(plan.bin_dir)
+        self._os_user = plan.os_user
+        self._connections = connections
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Server:
+        entry = pwd.getpwnam(self._os_user)
+        self.folder = Path(tempfile.mkdtemp(prefix="bs-pg-"))
+        os.chown(self.folder, entry.pw_uid, entry.pw_gid)
+        words = self.folder / "words"
+        words.write_text(PASSWORD + "\n")
+        words.chmod(0o644)
+        self._data = self.folder / "data"
+        run(
+            [self._bin / "initdb", "-U", USER, "--pwfile", words, "--auth=scram-sha-256", "--no-sync",
+             "--encoding=UTF8", "--locale=C.UTF-8", "-D", self._data],
+            user=self._os_user, seconds=120,
+        )  # fmt: skip
+        words.unlink()
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        shutil.rmtree(self.folder)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        self.port = _free_port()
+        settings = {
+            "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder, "fsync": "off",
+            "max_connections": self._connections, "max_wal_senders": 0, "superuser_reserved_connections": 1,
+        }  # fmt: skip
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        self._process = subprocess.Popen(
+            [self._bin / "postgres", "-D", self._data, *options],
+            env=clean_environment(), user=self._os_user, group=self._os_user, extra_groups=[], cwd="/",
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        assert wait_until(
+            lambda: succeeds([self._bin / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port)]), 30
+        )
+
+    def query(self, sql: str) -> str:
+        words = [
+            "-X",
+            "-q",
+            "-w",
+            "-At",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-U",
+            USER,
+        ]
+        return run(
+            [self._bin / "psql", *words, "-d", "postgres", "-f", "-"],
+            env={"PGPASSWORD": PASSWORD}, stdin=sql,
+        ).strip()  # fmt: skip
+
+    def freeze(self) -> None:
+        """Stop the postmaster and all its children in their tracks, as a hung disk would."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        for pid in self._backends():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        for pid in [*self._backends(), self._process.pid]:
+            os.kill(pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        """A fast shutdown; nothing happens when it does not run."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(30)
+            self._process = None
+
+    def _backends(self) -> list[int]:
+        assert self._process is not None
+        path = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return [int(pid) for pid in path.read_text().split()]
+
+
+def _free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
