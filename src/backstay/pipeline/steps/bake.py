@@ -65,6 +65,7 @@ class Watch:
     smokes: list[bool] = field(default_factory=list)
     restarts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     known_restarts: dict[str, int] = field(default_factory=dict)
+    deaths: list[str] = field(default_factory=list)
     old: Traffic = field(default_factory=Traffic)
     new: Traffic = field(default_factory=Traffic)
     next_look: float = 0.0
@@ -102,7 +103,7 @@ class Watch:
             probes=dict(self.probes),
             smokes=self.smokes,
             restarts=dict(self.restarts),
-            deaths=(),
+            deaths=self.deaths,
             now_s=self.now_s,
             old=self.old,
             new=self.new,
@@ -152,6 +153,8 @@ class Watch:
                 continue  # an engine that does not answer says nothing about the release; the probes go on
             if found is None:
                 continue
+            if not (found.running or found.can_restart):
+                self.deaths.append(name)
             fresh = found.restarts - self.known_restarts[name]
             if fresh > 0:
                 self.restarts[name].extend([self.now_s] * fresh)
