@@ -35,7 +35,7 @@ def order(spec: ContainerSpec, record: Record, folder: Path, lock: int) -> dict[
     env = {name: os.environ[name] for name in INHERITED if name in os.environ}
     if identity is not None:
         env["HOME"] = identity["home"]
-    env |= {**given, MARKER: record.id}
+    env |= {"VERSION": release.version, **given, MARKER: record.id}
     if record.port is not None:
         env["PORT"] = str(record.port)
     return {
