@@ -13,7 +13,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from devtools.demo.story import WIDEST, play, say
+from devtools.demo.story import new_console, play, say
 from devtools.demo.table import show
 from tests.shop import Shop
 from tests.world import World, images
@@ -22,8 +22,7 @@ from tests.world.errors import WorldMissing
 
 def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
-    console = Console()
-    console.width = min(console.width, WIDEST)
+    console = new_console()
     started_world = _bring_up(console)
     try:
         world = World.current()

@@ -28,7 +28,7 @@ from backstay.adapters.process import ProcessEngine
 from devtools.demo import releases
 from devtools.demo.host import Tools, find_tools, left_behind
 from devtools.demo.postgres import DemoError, Postgres
-from devtools.demo.story import WIDEST, play, say
+from devtools.demo.story import new_console, play, say
 from devtools.demo.table import show
 from tests.load.control import Load
 from tests.load.plan import LoadPlan
@@ -134,8 +134,7 @@ def left_behind_workers(home: Path) -> list[int]:
 
 def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
-    console = Console()
-    console.width = min(console.width, WIDEST)
+    console = new_console()
     try:
         return _demonstrate(Path(argv[0]).absolute(), console)
     except DemoError as error:

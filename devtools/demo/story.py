@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +18,15 @@ from tests.load.control import Load
 from tests.load.report import Report
 
 LEAST_REQUESTS: Final = 500
-WIDEST: Final = 100
-SHOWN: Final = (
-    "component_healthy", "backup_made", "migration_ended", "traffic_switched", "rollback_triggered", "release_promoted",
-)  # fmt: skip
+NARROWEST, WIDEST = 70, 100
+LABELS: Final = {
+    "component_healthy": "healthy",
+    "backup_made": "backup",
+    "migration_ended": "migrated",
+    "traffic_switched": "switch",
+    "rollback_triggered": "trigger",
+    "release_promoted": "baked",
+}
 """Kinds of events worth a line of the demo; one that says that something failed is shown always."""
 
 
@@ -143,6 +149,13 @@ def play(stage: Stage, console: Console) -> Told:
     return Told(told.first, outcomes, report, stage.orders())
 
 
+def new_console() -> Console:
+    """The terminal, or what stands for it, at a width that reads well."""
+    console = Console()
+    console.width = max(NARROWEST, min(console.width, WIDEST))
+    return console
+
+
 def say(console: Console, text: str) -> None:
     console.print(text, highlight=False, soft_wrap=True)
 
@@ -170,21 +183,23 @@ def _act(stage: Stage, act: Act, console: Console, now: Any) -> Outcome:
 
 def _show_event(console: Console, event: Mapping[str, Any], after_s: float) -> None:
     failed = (event.get("data") or {}).get("ok") is False
-    if event.get("kind") in SHOWN or failed:
-        console.print(
-            f"  {after_s:5.1f} s  {event['message']}",
-            highlight=False,
-            markup=False,
-            overflow="ellipsis",
-            no_wrap=True,
-        )
+    kind = str(event.get("kind"))
+    if kind in LABELS or failed:
+        _line(console, after_s, LABELS.get(kind, "failed"), event["message"])
     if "state" in event and "steps" in event:
-        reason = f": {event['reason']}" if event.get("reason") else ""
-        console.print(f"  {after_s:5.1f} s  → {event['state']}{reason}", highlight=False, markup=False)
+        _line(console, after_s, "end", ": ".join(filter(None, (event["state"], event.get("reason")))))
+
+
+def _line(console: Console, after_s: float, label: str, message: str) -> None:
+    """When it happened, what, and the rest of the words below each other."""
+    begin = f"  {after_s:5.1f} s  {label:<9} "
+    text = textwrap.fill(message, console.width, initial_indent=begin, subsequent_indent=" " * len(begin))
+    console.print(text, highlight=False, markup=False)
 
 
 def _so_far(console: Console, seen: Report) -> None:
     bad = sum(seen.bad_answers.values())
     say(
-        console, f"          [dim]so far {seen.requests} requests, {seen.failed} failed, {bad} bad answers[/]"
+        console,
+        f"           [dim]so far {seen.requests} requests, {seen.failed} failed, {bad} bad answers[/]",
     )

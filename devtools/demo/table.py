@@ -15,6 +15,9 @@ from tests.load.report import Report
 
 ENDS: Final = {"succeeded": "live", "failed": "refused", "rolled_back": "reversed"}
 NONE: Final = "–"
+COUNTS: Final = ("requests\nsent", "failed", "bad\nanswers")
+WIDE: Final = 78
+"""Columns that the whole table needs; a narrower terminal does without the outcome, which the lines above told."""
 
 
 def show(told: Told, took_s: float, console: Console) -> None:
@@ -23,17 +26,17 @@ def show(told: Told, took_s: float, console: Console) -> None:
         title="What happened, and what the visitors noticed",
         title_justify="left",
         title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
+        box=box.HORIZONTALS,
+        padding=(0, 1, 0, 0),
         show_footer=bool(told.outcomes),
     )
-    for name, footer in _columns(told.report):
-        table.add_column(
-            name, footer=footer, justify="left" if name in ("event", "outcome") else "right", no_wrap=True
-        )
-    table.add_row(*_row(told.first, None))
-    for outcome, seen in _windows(told):
-        table.add_row(*_row(outcome, seen))
+    shown = [column for column in _columns(told.report) if column[0] != "outcome" or console.width >= WIDE]
+    for name, footer in shown:
+        is_text = name in ("event", "outcome")
+        table.add_column(name, footer=footer, justify="left" if is_text else "right", no_wrap=True)
+    for outcome, seen in [(told.first, None), *_windows(told)]:
+        row = _row(outcome, seen)
+        table.add_row(*(row[name] for name, _ in shown))
     console.print()
     console.print(table)
     if told.outcomes:
@@ -57,9 +60,8 @@ def show(told: Told, took_s: float, console: Console) -> None:
 def _columns(report: Report) -> Iterator[tuple[str, str]]:
     yield "event", "all"
     yield "outcome", ""
-    yield "requests", str(report.requests)
-    yield "failed", str(report.failed)
-    yield "bad answers", str(sum(report.bad_answers.values()))
+    counts = (report.requests, report.failed, sum(report.bad_answers.values()))
+    yield from zip(COUNTS, map(str, counts), strict=True)
     yield "switch", ""
     yield "rollback", ""
 
@@ -72,21 +74,22 @@ def _windows(told: Told) -> Iterator[tuple[Outcome, Report]]:
         yield outcome, told.report.between(start, end)
 
 
-def _row(outcome: Outcome, seen: Report | None) -> list[str]:
+def _row(outcome: Outcome, seen: Report | None) -> dict[str, str]:
+    """One act by column. The first has no counts: nobody visited before it."""
     document = outcome.document
     state = str(document.get("state"))
     style = "red" if outcome.faults else "green" if state == "succeeded" else "yellow"
-    counts = [NONE] * 3
+    counts = [NONE] * len(COUNTS)
     if seen is not None:
         bad = sum(seen.bad_answers.values())
         counts = [str(seen.requests), _alarm(seen.failed), str(bad)]
-    return [
-        outcome.act.title,
-        f"[{style}]{ENDS.get(state, state)}[/]",
-        *counts,
-        _time(document.get("switch_s")),
-        _time(document.get("rollback_s")),
-    ]
+    return {
+        "event": outcome.act.title,
+        "outcome": f"[{style}]{ENDS.get(state, state)}[/]",
+        **dict(zip(COUNTS, counts, strict=True)),
+        "switch": _time(document.get("switch_s")),
+        "rollback": _time(document.get("rollback_s")),
+    }
 
 
 def _alarm(count: int) -> str:
@@ -94,4 +97,6 @@ def _alarm(count: int) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    return NONE if seconds is None else format_duration(seconds)
+    if seconds is None:
+        return NONE
+    return f"{seconds * 1000:.1f} ms" if seconds < 0.0095 else format_duration(seconds)
