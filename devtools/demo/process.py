@@ -42,7 +42,7 @@ components:
     command: [{python}, -m, shop.serve]
     workdir: releases/{{version}}/backend
     port: 8000
-    health: {{path: /api/v1/health/, headers: {{Host: localhost}}, deadline: 8s, interval: 200ms}}
+    health: {{path: /api/v1/health/, headers: {{Host: localhost}}, deadline: 6s, interval: 200ms}}
     env: {{SHOP_HOST: 127.0.0.1}}
     secrets: [DATABASE_URL, SECRET_KEY]
     migrate: [{python}, manage.py, migrate, --noinput]
@@ -61,7 +61,7 @@ environments:
   dev:
     engine: process
     router: {{bind: "127.0.0.1:{port}"}}
-    policy: {{bake: 6s}}
+    policy: {{bake: 5s}}
     secrets: {{file: secrets.env}}
 """
 
