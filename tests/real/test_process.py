@@ -75,6 +75,9 @@ def test_a_release_that_dies_in_its_bake_is_reversed_at_its_first_death(app: Pla
     answer = app.deploy("v5")
     assert (answer.status, answer.last["state"]) == (20, "rolled_back")
     assert answer.last["reason"] == "web died and cannot restart"
+    [death] = [line for line in answer.lines if line.get("kind") == "component_died"]
+    assert death["message"] == "web ended with 3; its last output:"
+    assert death["data"]["output"] == ["serving v5 with [redacted]"]
     assert app.serving() == "v1"
 
 

@@ -65,7 +65,8 @@ def launch(given: Mapping[str, Any], deadline_s: float) -> None:
     with (
         (Path(given["folder"]) / SUPERVISOR_LOG).open("ab") as log,
         subprocess.Popen(
-            [sys.executable, "-m", SUPERVISOR],
+            # The name is for people who look at a list of processes.
+            [sys.executable, "-m", SUPERVISOR, Path(given["folder"]).name],
             env=env,
             cwd="/",
             stdin=subprocess.PIPE,

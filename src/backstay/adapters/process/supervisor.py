@@ -1,6 +1,6 @@
 """The parent of one process: starts it, keeps its output, and records how it ended.
 
-Run as `python -m backstay.adapters.process.supervisor`, with an order (JSON) on stdin. Standard library only. It
+Run as `python -m backstay.adapters.process.supervisor NAME`, with an order (JSON) on stdin. Standard library only. It
 leaves whoever started it at once, so that a deployment's end, or its death, changes nothing; and it adopts whatever
 the program leaves behind (it is their "subreaper", prctl(2)), so that nothing outlives the program. Should it be
 killed itself, the kernel kills the program with it.

@@ -16,8 +16,10 @@ from backstay.pipeline.probe import ask_health
 from backstay.pipeline.run import Run
 from backstay.pipeline.steps.smoke import public, run_tests
 from backstay.pipeline.steps.start import placements_of
+from backstay.ports.engine import Container
 
 TOLD_EVERY_S = 5.0
+LOG_LINES = 20
 QUIET_S = 30.0
 """How long a release must run without dying after a restart seen in its bake."""
 
@@ -154,12 +156,18 @@ class Watch:
             if found is None:
                 continue
             if not (found.running or found.can_restart):
-                self.deaths.append(name)
+                self._note_death(name, found)
             fresh = found.restarts - self.known_restarts[name]
             if fresh > 0:
                 self.restarts[name].extend([self.now_s] * fresh)
                 self.known_restarts[name] = found.restarts
                 self.run.tell("container_restarted", f"{name} restarted {fresh} time(s)", step=BakeStep.name)
+
+    def _note_death(self, name: str, found: Container) -> None:
+        self.deaths.append(name)
+        output = [self.run.redact(line) for line in self.run.world.engine.logs(found.id, LOG_LINES)]
+        message = f"{name} ended with {found.exit_code}; its last output:"
+        self.run.tell("component_died", message, step=BakeStep.name, component=name, output=output)
 
     def _count_traffic(self) -> None:
         triggers = self.run.environment.policy.triggers
