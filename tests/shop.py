@@ -212,7 +212,7 @@ class Shop:
         return active["worker"]["pid"] if active and active["worker"] else None
 
     def end_worker(self) -> None:
-        for pid in _workers(self.folder / "h"):
+        for pid in workers_of(self.folder / "h"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -222,7 +222,7 @@ class Shop:
         HaproxyRouter(self.folder / "h" / "router" / f"{self.name}-dev", self.name, "dev").stop()
 
 
-def _workers(home: Path) -> Iterator[int]:
+def workers_of(home: Path) -> Iterator[int]:
     """Workers carry their state folder in their title."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():

@@ -68,8 +68,13 @@ def open_store(where: Place) -> Store:
     return opened(where.store, clock=SystemClock())
 
 
-def engine() -> Engine:
-    """The Docker engine of this host, or the one `DOCKER_HOST` names."""
+def engine(where: Place | None = None, environment: Environment | None = None) -> Engine:
+    """The engine of an environment as it is recorded or configured; the Docker engine of this host (or the one
+    `DOCKER_HOST` names) when there is none."""
+    if where is not None and environment is not None and environment.engine == "process":
+        from backstay.adapters.process import ProcessEngine
+
+        return ProcessEngine(where.home / "process")
     from backstay.adapters.docker import DockerEngine
 
     return DockerEngine()
@@ -96,7 +101,16 @@ class Look:
 
 def look(where: Place, app: str, environment: str) -> Look:
     """What `status` and the like look with."""
-    return Look(open_reader(where), engine(), router(where, app, environment), prober(), host(), clock())
+    reader = open_reader(where)
+    asked = engine(where, _recorded(reader, app, environment))
+    return Look(reader, asked, router(where, app, environment), prober(), host(), clock())
+
+
+def _recorded(reader: Reader, app: str, environment: str) -> Environment | None:
+    """The settings under which the live slot was made: the file may say something else by now, or be broken."""
+    slots = reader.slots(app, environment)
+    mapping = slots.serving or next(iter(slots.mappings.values()), None)
+    return reader.environment_of(mapping.deployment) if mapping else None
 
 
 def secrets(environment: Environment) -> SecretSource:
@@ -133,7 +147,7 @@ def world(where: Place, environment: Environment, store: Store) -> World:
 
     return World(
         store=store,
-        engine=engine(),
+        engine=engine(where, environment),
         router=router(where, environment.app, environment.name),
         prober=prober(),
         database=database(),
@@ -142,11 +156,11 @@ def world(where: Place, environment: Environment, store: Store) -> World:
     )
 
 
-def digest_of(environment: Environment) -> Callable[[str, str], str]:
-    """A function that asks the registry for a manifest digest with the environment's login."""
+def digest_of(where: Place, environment: Environment) -> Callable[[str, str], str]:
+    """A function that asks the engine for a release's digest, with the environment's login to the registry."""
     from backstay.ports.engine import Login
 
-    asked = engine()
+    asked = engine(where, environment)
     login = None
     if environment.registry is not None:
         values = secrets(environment).read()

@@ -103,7 +103,7 @@ def test_good_files_fit(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     (
-        *("unknown top key", "unknown component key", "unknown trigger", "tls", "canary", "missing image"),
+        *("unknown top key", "unknown component key", "unknown trigger", "tls", "canary", "missing port"),
         *(
             "app in capitals",
             "component name",

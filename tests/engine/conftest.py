@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
 
 from backstay.adapters.docker import DockerEngine
+from backstay.adapters.process import ProcessEngine
 from tests.engine.bench import Bench
 from tests.world import World
 
@@ -29,7 +31,23 @@ def docker_bench(world: World) -> Iterator[Bench]:
     engine.remove_network(prefix, labels)
 
 
-ENGINES: Final = ("docker_bench",)
+@pytest.fixture
+def process_bench(tmp_path: Path) -> Iterator[Bench]:
+    """Its release is an empty folder: the tests' programs come with their command."""
+    engine = ProcessEngine(tmp_path / "state")
+    prefix = f"contract-{secrets.token_hex(4)}"
+    labels = {"backstay.app": "contract", LABEL: prefix}
+    (tmp_path / "v1").mkdir()
+    release = str(tmp_path / "{version}")
+    image = engine.pull(release, "v1", engine.digest(release, "v1", None), None)
+    engine.network(prefix, create=True, labels=labels)
+    lacks = {"isolation": "a plain process listens where it wants; nothing stands between it and the host"}
+    yield Bench(engine, image, prefix, labels, prefix, lacks)
+    for process in engine.find({LABEL: prefix}):
+        engine.remove(process.id)
+
+
+ENGINES: Final = (pytest.param("docker_bench", marks=pytest.mark.world), "process_bench")
 
 
 @pytest.fixture(params=ENGINES)

@@ -17,8 +17,6 @@ from backstay.errors import EngineError
 from backstay.ports.engine import Container
 from tests.engine.bench import Bench, until
 
-pytestmark = pytest.mark.world
-
 
 def answer(port: int | None) -> str:
     """What the server on the loopback port says; empty while it does not answer."""
@@ -58,6 +56,7 @@ def test_server_answers_on_a_port_of_the_range(bench: Bench) -> None:
 
 
 def test_port_is_published_on_loopback_only(bench: Bench) -> None:
+    bench.needs("isolation")
     container = bench.engine.run(bench.server("web"))
     until(answers(container, "hello"), "an answer")
     gateway = bench.engine.network(bench.network, create=False, labels={}).gateway

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from backstay.adapters.docker import ports
+from backstay.adapters import loopback
 from backstay.errors import EngineError
 from tests.engine.bench import Bench
 from tests.world import World
@@ -27,10 +27,10 @@ def taken() -> Iterator[int]:
 @pytest.fixture
 def blind(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Make one port look free although it is taken, and be tried first: what losing a race looks like."""
-    honest = ports._is_free
+    honest = loopback.is_free
 
     def arrange(port: int) -> None:
-        monkeypatch.setattr(ports, "_is_free", lambda each: each == port or honest(each))
+        monkeypatch.setattr(loopback, "is_free", lambda each: each == port or honest(each))
         monkeypatch.setattr(
             random, "shuffle", lambda candidates: candidates.sort(key=lambda each: each != port)
         )

@@ -210,6 +210,24 @@ def test_a_release_that_dies_again_and_again_is_not_promoted_between_two_deaths(
     assert ended.reason and "restarted 3 times" in ended.reason
 
 
+def test_a_component_that_cannot_restart_is_reversed_at_its_first_death(town: Town) -> None:
+    town.deploy("v1")
+
+    def die(elapsed_s: float) -> None:
+        for container in list(town.engine.containers.values()):
+            if container.labels["backstay.deployment"] == "d2" and "frontend" in container.name:
+                town.engine.change(container.id, running=False, exit_code=3, can_restart=False)
+
+    town.clock.on_tick = lambda elapsed_s: die(elapsed_s) if "traffic_switched" in town.kinds("d2") else None
+    ended = town.deploy("v2")
+    assert (ended.state, ended.reason) == (DeploymentState.ROLLED_BACK, "frontend died and cannot restart")
+    [death] = [e for e in town.store.events("d2") if e.kind == "component_died"]
+    assert (death.message, death.data["output"]) == (
+        "frontend ended with 3; its last output:",
+        ["last words"],
+    )
+
+
 def test_a_first_deploy_that_fails_in_public_leaves_an_empty_environment(town: Town) -> None:
     town.prober.slot = lambda: "green"
     ended = town.deploy("v1")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backstay import wiring
+from backstay.cli.context import open_store
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.progress import Progress
 from backstay.domain.backup import WHOLE, BackupProgress

@@ -83,7 +83,7 @@ def make_plan(
     """The plan of a deploy; writes nothing and pulls nothing."""
     from backstay.pipeline.resolve import plan_deploy
 
-    digest_of = wiring.digest_of(application.environment)
+    digest_of = wiring.digest_of(found.where, application.environment)
     return plan_deploy(application, version, only, force, found.reader(), digest_of)
 
 

@@ -27,9 +27,14 @@ def _told(document: Document, severity: Severity, path: KeyPath, message: str) -
 
 
 def _unused(config: schema.Config) -> Iterator[tuple[KeyPath, str]]:
+    engines = {environment.engine for environment in config.environments.values()}
     for name, component in config.components.items():
-        if component.workdir is not None:
+        if component.workdir is not None and "process" not in engines:
             yield ("components", name, "workdir"), "unused: only the process engine has a working folder"
+        if component.image is not None and "docker" not in engines:
+            yield ("components", name, "image"), "unused: the process engine runs what lies in workdir"
+    if config.registry is not None and "docker" not in engines:
+        yield ("registry",), "unused: the process engine has no registry"
     if config.database and "scratch" in config.database.model_fields_set:
         yield ("database", "scratch"), "unused in this version: nothing is rehearsed yet"
 

@@ -20,7 +20,10 @@ def application(config: schema.Config, name: str, path: Path, home: Path) -> dom
     full = filled(config, name, path.parent, home)
     return domain.Application(
         environment=_environment(full, name, owns_network=config.environments[name].network is None),
-        components={each: _component(each, component) for each, component in full.components.items()},
+        components={
+            each: _component(each, component, full.environments[name].engine)
+            for each, component in full.components.items()
+        },
         routes=tuple(Route(route.path, route.component) for route in full.routes),
         store=full.store,
         path=str(path),
@@ -42,7 +45,8 @@ def _environment(full: schema.Config, name: str, *, owns_network: bool) -> domai
         url=given.url,
         secrets_file=given.secrets.file if given.secrets else None,
         database=_database(full.database),
-        registry=_registry(full.registry),
+        registry=_registry(full.registry) if given.engine == "docker" else None,
+        engine=given.engine,
         smoke=tuple(_smoke(test) for test in full.smoke),
         channels=tuple(_channel(url) for url in _receivers(given.notify)),
     )
@@ -65,12 +69,12 @@ def _registry(given: schema.Registry | None) -> domain.RegistrySource | None:
     return domain.RegistrySource(given.username_secret, given.password_secret) if given else None
 
 
-def _component(name: str, given: schema.Component) -> Component:
-    """Without version and digest: a release supplies them."""
+def _component(name: str, given: schema.Component, engine: str) -> Component:
+    """Without version and digest: a release supplies them. What an image is to docker, the folder is to processes."""
     health = given.health
     return Component(
         name=name,
-        image=given.image,
+        image=str(given.workdir if engine == "process" else given.image),
         version="",
         digest="",
         port=given.port,

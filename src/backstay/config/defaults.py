@@ -30,8 +30,13 @@ def filled(config: schema.Config, name: str, folder: Path, home: Path) -> schema
     database = config.database and config.database.model_copy(
         update={"backup_url_secret": config.database.backup_url_secret or config.database.url_secret}
     )
+    components = {
+        each: component.model_copy(update={"workdir": component.workdir and str(folder / component.workdir)})
+        for each, component in config.components.items()
+    }
     return config.model_copy(
         update={
+            "components": components,
             "environments": {name: environment},
             "database": database,
             "store": config.store and store_place(config.store, folder),

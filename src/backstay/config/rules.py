@@ -132,4 +132,49 @@ def _ports(document: Document) -> Iterator[Problem]:
             yield document.problem(at, message, value=True)
 
 
-_RULES: Final[tuple[Rule, ...]] = (_routes, _components, _smoke, _secrets, _ports)
+def _engines(document: Document) -> Iterator[Problem]:
+    """What the engine of each environment needs of the components, and what it cannot give them."""
+    environments = document.mapping("environments")
+    on_processes = [
+        name for name in environments if document.get("environments", name, "engine") == "process"
+    ]
+    on_docker = [name for name in environments if name not in on_processes]
+    for name, component in document.mapping("components").items():
+        if not isinstance(component, dict):
+            continue
+        at: KeyPath = ("components", name)
+        if on_docker and "image" not in component:
+            yield document.problem(at, f'the key "image" is missing: {_engine(on_docker, "docker")} needs it')
+        if on_processes:
+            yield from _runs_as_process(document, at, component, _engine(on_processes, "process"))
+    for name in on_processes:
+        if document.get("environments", name, "network") is not None:
+            message = "the process engine has no networks: its processes share the host's; remove the key"
+            yield document.problem(("environments", name, "network"), message)
+
+
+def _engine(environments: list[str], engine: str) -> str:
+    return f"the {engine} engine of {' and '.join(environments)}"
+
+
+def _runs_as_process(
+    document: Document, at: KeyPath, component: dict[str, Any], engine: str
+) -> Iterator[Problem]:
+    for key in ("command", "workdir"):
+        if not component.get(key) and component.get(key, "") is not None:
+            message = f"{engine} needs it"
+            known = key in component
+            yield document.problem(
+                (*at, key) if known else at, message if known else f'the key "{key}" is missing: {message}'
+            )
+    workdir = component.get("workdir")
+    if isinstance(workdir, str) and workdir and "{version}" not in workdir:
+        message = "must contain {version}: every release needs a folder of its own"
+        yield document.problem((*at, "workdir"), message, value=True)
+    for key, cannot in (("volumes", "cannot mount volumes"), ("memory", "cannot limit memory")):
+        if component.get(key):
+            cure = "remove the key, or run the environment on docker"
+            yield document.problem((*at, key), f"{engine} {cannot}; {cure}")
+
+
+_RULES: Final[tuple[Rule, ...]] = (_routes, _components, _engines, _smoke, _secrets, _ports)

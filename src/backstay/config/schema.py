@@ -79,12 +79,21 @@ class Health(Section):
 class Component(Section):
     """One part of the application: an image and how to run it."""
 
-    image: Image = key("Image without tag or digest; a release supplies the version.")
-    port: Port = key("Port the component listens on inside its container.")
+    image: Image | None = key(
+        "Image without tag or digest; a release supplies the version. Docker needs it.", None
+    )
+    port: Port = key(
+        "Port the component listens on inside its container; a plain process is told another one as $PORT."
+    )
     health: Health = group("How the component shows that it is ready.", Health)
-    command: list[Word] = group("Command in place of the image's own, one word per item.", list)
+    command: list[Word] = group(
+        "Command in place of the image's own, one word per item. The process engine needs it, and fills in"
+        " {version} and {port}.",
+        list,
+    )
     workdir: FilledText | None = key(
-        "Working folder; for the process engine only, and unused with docker.", None
+        "Folder of a release, with {version} in it; relative to backstay.yml. The process engine needs it.",
+        None,
     )
     env: dict[Variable, Text] = group("Environment variables, not secret.", dict)
     secrets: list[Variable] = group("Names of secrets to put into the container's environment.", list)
@@ -204,7 +213,7 @@ class Policy(Section):
 class Environment(Section):
     """One place the application runs in. One without any key is all defaults."""
 
-    engine: Engine = key("Container engine.", "docker")
+    engine: Engine = key("What runs the components: docker, or process for plain processes.", "docker")
     hosts: Hosts = key("Hosts that run the containers; only [local] in this version.", ["local"])
     network: Network | None = key(
         "An existing network to join; without it, one named APP-ENV is created.", None

@@ -256,11 +256,7 @@ def choice(value: Any, *allowed: str) -> str:
 
 
 def engine(value: Any) -> str:
-    if value == "process":
-        raise ValueError("must be docker: the process engine is not built yet")
-    if value != "docker":
-        raise ValueError("must be docker, the only engine in this version")
-    return "docker"
+    return choice(value, "docker", "process")
 
 
 def level(value: Any) -> str:

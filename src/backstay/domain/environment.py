@@ -47,7 +47,8 @@ class RegistrySource:
 class Environment:
     """Settings of one environment, recorded with each deployment so that the worker never reads the file again.
 
-    Holds names of secrets and where to find them (`secrets_file`, absolute), never values.
+    Holds names of secrets and where to find them (`secrets_file`, absolute), never values. `engine` is `docker` or
+    `process`; a process has no network, only a name for the host's.
     """
 
     app: str
@@ -64,6 +65,7 @@ class Environment:
     registry: RegistrySource | None = None
     smoke: tuple[SmokeTest, ...] = ()
     channels: tuple[Channel, ...] = ()
+    engine: str = "docker"
 
 
 @dataclass(frozen=True, slots=True)

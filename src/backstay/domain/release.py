@@ -23,6 +23,7 @@ class Component:
     """One component of a release, with everything needed to start it again years later except secret values.
 
     `digest` is the registry's manifest digest (`sha256:…`), `image` the repository without tag, `memory` bytes.
+    For the process engine `image` is the absolute folder of a release with {version} in it, `digest` its hash.
     """
 
     name: str
@@ -41,7 +42,9 @@ class Component:
 
     @property
     def reference(self) -> str:
-        """`repo:tag@sha256:…`: what people read and what the digest pins."""
+        """`repo:tag@sha256:…`, or `/folder@sha256:…`: what people read and what the digest pins."""
+        if "{version}" in self.image:
+            return f"{self.image.replace('{version}', self.version)}@{self.digest}"
         return f"{self.image}:{self.version}@{self.digest}"
 
 

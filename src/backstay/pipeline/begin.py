@@ -11,7 +11,7 @@ from backstay.domain.deployment import Deployment, DeploymentState
 from backstay.domain.environment import Environment
 from backstay.domain.lease import Claim, Lease, claim, cure
 from backstay.domain.plan import Plan
-from backstay.errors import Locked
+from backstay.errors import Locked, UsageError
 from backstay.pipeline.times import rfc3339
 from backstay.ports.clock import Clock
 from backstay.ports.host import Host
@@ -57,7 +57,11 @@ class Beginner:
         wait(dead.id)
 
     def start(self, id_: str, plan: Plan, environment: Environment, extra: Mapping[str, Any]) -> Deployment:
-        """Record the deployment with its lease in one transaction, and start its worker."""
+        """Record the deployment with its lease in one transaction, and start its worker.
+
+        Raises UsageError when the environment's live slot runs on another engine: this one could not retire it.
+        """
+        self._refuse_other_engine(environment)
         held = self.claimed(environment.app, environment.name)
         owner = self.host.owner()
         deployment = Deployment(
@@ -80,6 +84,16 @@ class Beginner:
             self.store.tell(lease.token, id_, "lock_run_out", f"{run_out(held)}; going on without it")
         self.spawn(lease, id_)
         return deployment
+
+    def _refuse_other_engine(self, environment: Environment) -> None:
+        mapping = self.store.slots(environment.app, environment.name).serving
+        recorded = self.store.environment_of(mapping.deployment) if mapping else None
+        if recorded is not None and recorded.engine != environment.engine:
+            raise UsageError(
+                f"{environment.name} runs on the {recorded.engine} engine, but backstay.yml says {environment.engine}",
+                hint=f"put engine: {recorded.engine} back, or give the other engine an environment of its own",
+                state="nothing was changed",
+            )
 
 
 def unfinished(store: Reader, app: str, environment: str) -> Deployment | None:

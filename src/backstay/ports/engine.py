@@ -58,7 +58,10 @@ class ContainerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container as the engine sees it now. `restarts` counts since creation; `port` is the host's."""
+    """A container as the engine sees it now. `restarts` counts since creation; `port` is the host's.
+
+    `can_restart` False: no engine brings it back when it dies.
+    """
 
     id: str
     name: str
@@ -71,6 +74,7 @@ class Container:
     port: int | None
     started_at: str = ""
     oom_killed: bool = False
+    can_restart: bool = True
 
 
 class Engine(Protocol):

@@ -10,6 +10,7 @@ from typing import Any, Final
 from docker import APIClient
 from docker.errors import APIError, NotFound
 
+from backstay.adapters import loopback
 from backstay.adapters.docker import faults, ports
 from backstay.adapters.docker.spec import PORT_LABEL, create
 from backstay.errors import EngineError
@@ -138,7 +139,7 @@ def _make(client: APIClient, spec: ContainerSpec) -> str:
     if spec.published is None:
         return _start(client, create(client, spec, None))
     tried = 0
-    for port in islice(ports.free_ports(spec.port_range, _reserved(client)), _ATTEMPTS):
+    for port in islice(loopback.free_ports(spec.port_range, _reserved(client)), _ATTEMPTS):
         try:
             return _start(client, create(client, spec, port))
         except APIError as error:

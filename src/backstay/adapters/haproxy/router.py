@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from backstay.adapters.detach import detach, exit_status
+from backstay.adapters.files import write_durably
 from backstay.adapters.haproxy import maps, runtime
 from backstay.adapters.haproxy.config import CANDIDATE, CONFIG, SERVER, backend, render, shape, with_binds
-from backstay.adapters.haproxy.files import write_durably
 from backstay.adapters.haproxy.listeners import listener
 from backstay.domain.environment import Bind
 from backstay.domain.slot import Slot

@@ -16,8 +16,10 @@ from backstay.pipeline.probe import ask_health
 from backstay.pipeline.run import Run
 from backstay.pipeline.steps.smoke import public, run_tests
 from backstay.pipeline.steps.start import placements_of
+from backstay.ports.engine import Container
 
 TOLD_EVERY_S = 5.0
+LOG_LINES = 20
 QUIET_S = 30.0
 """How long a release must run without dying after a restart seen in its bake."""
 
@@ -65,6 +67,7 @@ class Watch:
     smokes: list[bool] = field(default_factory=list)
     restarts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     known_restarts: dict[str, int] = field(default_factory=dict)
+    deaths: list[str] = field(default_factory=list)
     old: Traffic = field(default_factory=Traffic)
     new: Traffic = field(default_factory=Traffic)
     next_look: float = 0.0
@@ -102,7 +105,7 @@ class Watch:
             probes=dict(self.probes),
             smokes=self.smokes,
             restarts=dict(self.restarts),
-            deaths=(),
+            deaths=self.deaths,
             now_s=self.now_s,
             old=self.old,
             new=self.new,
@@ -152,11 +155,19 @@ class Watch:
                 continue  # an engine that does not answer says nothing about the release; the probes go on
             if found is None:
                 continue
+            if not (found.running or found.can_restart):
+                self._note_death(name, found)
             fresh = found.restarts - self.known_restarts[name]
             if fresh > 0:
                 self.restarts[name].extend([self.now_s] * fresh)
                 self.known_restarts[name] = found.restarts
                 self.run.tell("container_restarted", f"{name} restarted {fresh} time(s)", step=BakeStep.name)
+
+    def _note_death(self, name: str, found: Container) -> None:
+        self.deaths.append(name)
+        output = [self.run.redact(line) for line in self.run.world.engine.logs(found.id, LOG_LINES)]
+        message = f"{name} ended with {found.exit_code}; its last output:"
+        self.run.tell("component_died", message, step=BakeStep.name, component=name, output=output)
 
     def _count_traffic(self) -> None:
         triggers = self.run.environment.policy.triggers

@@ -1,0 +1,294 @@
+"""The Engine port over plain processes. Every call ends within its deadline, in a result or in an EngineError."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+import secrets
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import backstay
+from backstay.adapters import loopback
+from backstay.adapters.process.kin import marked
+from backstay.adapters.process.launch import launch, order
+from backstay.adapters.process.networks import Networks
+from backstay.adapters.process.output import last_lines
+from backstay.adapters.process.records import LOG, Mark, Record, Records, is_name
+from backstay.adapters.process.release import Release, look_up
+from backstay.errors import EngineError, RegistryError
+from backstay.ports.engine import Container, ContainerSpec, EngineInfo, Login, Network
+
+START_S: Final = 20.0
+DEATH_S: Final = 10.0
+_POLL_S: Final = 0.02
+_KILLED: Final = 137
+_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class ProcessEngine:
+    """Plain processes of this host; what it knows of them lies in `folder`, which is made when first needed.
+
+    An image is the folder of a release: `image` is its path with {version} in it. Nothing is ever restarted: a
+    process that dies stays dead, and its health check fails.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._records = Records(folder / "processes")
+        self._networks = Networks(folder / "networks")
+
+    def info(self) -> EngineInfo:
+        """Who we are; EngineError where this system cannot do what is needed."""
+        if not Path("/proc/self/stat").exists():
+            raise EngineError("the process engine needs /proc", hint="mount -t proc proc /proc")
+        place = next(each for each in (self._folder, *self._folder.parents) if each.exists())
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise EngineError(f"{place} cannot be written", hint="set BACKSTAY_HOME to a folder of yours")
+        machine = platform.machine()
+        return EngineInfo(backstay.__version__, "process", f"linux/{_ARCHITECTURES.get(machine, machine)}")
+
+    def digest(self, image: str, version: str, login: Login | None) -> str:
+        """The hash of the folder that holds the release now."""
+        return look_up(image, version).digest
+
+    def pull(self, image: str, version: str, digest: str, login: Login | None) -> str:
+        """Make sure that the folder still is what was pinned; nothing is copied."""
+        found = look_up(image, version)
+        if found.digest != digest:
+            raise RegistryError(
+                f"the release folder {found.folder} has changed: it is {found.digest} now, but {digest} was pinned",
+                hint="a release must not change once it was deployed; put its files back, or make a new version",
+            )
+        return found.reference
+
+    def network(self, name: str, create: bool, labels: Mapping[str, str]) -> Network:
+        """The host's own network under a name: there is no other, but who asks for one that is missing must hear it."""
+        return self._networks.join(name, create, labels)
+
+    def remove_network(self, name: str, labels: Mapping[str, str]) -> None:
+        """Forget the name if it carries `labels`."""
+        self._networks.remove(name, labels)
+
+    def run(self, spec: ContainerSpec) -> Container:
+        """Start the process. One with the same name and labels is adopted instead of started twice.
+
+        A one-off (`restarts` False) that was ever started is returned as it is.
+        """
+        _refuse(spec)
+        with self._lock() as lock:
+            known = self._records.find(spec.name)
+            if known is not None and (adopted := self._adopt(spec, known)) is not None:
+                return adopted
+            record = known or self._reserve(spec)
+            self._records.begin_again(record.name)
+            try:
+                launch(order(spec, record, self._records.of(record.name), lock), START_S)
+            except EngineError:
+                if known is None:
+                    self.remove(record.name)
+                raise
+        return self._view(record)
+
+    def inspect(self, container: str) -> Container | None:
+        """The process by name or id (at least its first 12 digits), or None when there is none."""
+        record = self._records.find(container)
+        return None if record is None else self._view(record)
+
+    def find(self, labels: Mapping[str, str]) -> list[Container]:
+        """All processes, running or not, that carry all of `labels`; at least one label must be given."""
+        if not labels:
+            raise ValueError("find() without labels would give every process of the state folder")
+        return [self._view(each) for each in self._records.all() if labels.items() <= each.labels.items()]
+
+    def wait(self, container: str, deadline_s: float) -> int | None:
+        """The exit code once the process ended, or None when `deadline_s` seconds went by."""
+        until = time.monotonic() + deadline_s
+        while True:
+            found = self.inspect(container)
+            if found is None:
+                raise EngineError(f"process {container!r} is gone, so its exit code cannot be known")
+            if found.exit_code is not None:
+                return found.exit_code
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            time.sleep(min(_POLL_S, left))
+
+    def stop(self, container: str, grace_s: float) -> None:
+        """Ask it to end, kill it after `grace_s`. Nothing happens when it is gone."""
+        record = self._records.find(container)
+        if record is None:
+            return
+        self._signal(record, signal.SIGTERM)
+        if not self._ended(record, grace_s):
+            self._signal(record, signal.SIGKILL)
+        self._sweep(record)
+
+    def remove(self, container: str) -> None:
+        """Remove it, running or not. Nothing happens when it is gone."""
+        record = self._records.find(container)
+        if record is None:
+            return
+        self._signal(record, signal.SIGKILL)
+        self._sweep(record)
+        self._records.remove(record.name)
+
+    def logs(self, container: str, lines: int) -> list[str]:
+        """Its last lines of output, unredacted: the caller must redact before showing them."""
+        record = self._records.find(container)
+        if record is None:
+            raise EngineError(f"process {container!r} is gone, and its output with it")
+        return last_lines(self._records.of(record.name) / LOG, lines)
+
+    # ---- inside
+
+    def _adopt(self, spec: ContainerSpec, known: Record) -> Container | None:
+        """The process that an earlier attempt started; None when it is to be started (again)."""
+        if dict(known.labels) != dict(spec.labels):
+            raise EngineError(
+                f"a process named {spec.name!r} exists and was not made for this deployment; it was left alone",
+                hint=f"its files are in {self._records.of(spec.name)}",
+            )
+        found = self._view(known)
+        was_started = self._records.state(known.name) is not None
+        return found if found.running or (was_started and known.one_off) else None
+
+    def _reserve(self, spec: ContainerSpec) -> Record:
+        """Write down a new process, with a port that no other one of ours has. The lock must be held."""
+        port = self._free_port(spec.port_range) if spec.published is not None else None
+        record = Record(
+            id=secrets.token_hex(32),
+            name=spec.name,
+            labels=dict(spec.labels),
+            image=spec.image,
+            port=port,
+            one_off=not spec.restarts,
+        )
+        self._records.write(record)
+        return record
+
+    def _free_port(self, port_range: tuple[int, int]) -> int:
+        taken = {record.port for record in self._records.all() if record.port is not None}
+        found = next(loopback.free_ports(port_range, taken), None)
+        if found is None:
+            first, last = port_range
+            raise EngineError(
+                f"no free loopback port between {first} and {last}",
+                hint="give the environment a wider range (ports), or end what listens there: ss -ltnp",
+            )
+        return found
+
+    def _view(self, record: Record) -> Container:
+        state, code = self._records.state(record.name), self._records.exit_code(record.name)
+        running = state is not None and code is None and state.supervisor.is_alive
+        if state is not None and code is None and not running:
+            # It may have ended between our two looks; else its supervisor was killed, and the program with it.
+            code = self._records.exit_code(record.name)
+            code = _KILLED if code is None else code
+        return Container(
+            id=record.id,
+            name=record.name,
+            labels=record.labels,
+            image=record.image,
+            running=running,
+            restarting=False,
+            exit_code=code,
+            restarts=0,
+            port=record.port,
+            started_at=state.started_at if state else "",
+            can_restart=False,
+        )
+
+    def _signal(self, record: Record, number: signal.Signals) -> None:
+        """Send a signal to the program; its supervisor sees the end of it and records it."""
+        state = self._records.state(record.name)
+        if state is not None and state.program is not None:
+            _send(state.program, number)
+
+    def _kill_supervisor(self, record: Record) -> None:
+        """For one that hangs: the kernel kills its program with it."""
+        if state := self._records.state(record.name):
+            _send(state.supervisor, signal.SIGKILL)
+
+    def _ended(self, record: Record, within_s: float) -> bool:
+        """Whether the process, and its supervisor with it, ends in time."""
+        until = time.monotonic() + within_s
+        while True:
+            state = self._records.state(record.name)
+            if state is None or not state.supervisor.is_alive:
+                return True
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(_POLL_S, left))
+
+    def _sweep(self, record: Record) -> None:
+        """Make sure that nothing of the process is left, also when its supervisor was killed.
+
+        EngineError when something cannot be killed: a process waiting for a dead disk, say.
+        """
+        if not self._ended(record, DEATH_S):
+            self._kill_supervisor(record)
+        if not self._ended(record, DEATH_S):
+            raise EngineError(
+                f"process {record.name!r} does not end, although it was killed",
+                hint=f"look for it with: grep -la {record.id} /proc/[0-9]*/environ",
+            )
+        until = time.monotonic() + DEATH_S
+        while left := marked(record.id):
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            if time.monotonic() > until:
+                raise EngineError(f"{record.name!r} left processes that cannot be killed: {left}")
+            time.sleep(_POLL_S)
+
+    @contextmanager
+    def _lock(self) -> Iterator[int]:
+        """Nobody else starts a process in this state folder meanwhile; gives the lock's file descriptor."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise EngineError(f"{self._folder} cannot be written: {error.strerror}") from error
+        try:
+            until = time.monotonic() + START_S
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise EngineError(
+                            f"another process is being started for {START_S:g} s already",
+                            hint=f"who holds {self._folder / 'lock'}? fuser -v tells",
+                        ) from None
+                    time.sleep(_POLL_S)
+            yield fd
+        finally:
+            os.close(fd)
+
+
+def _refuse(spec: ContainerSpec) -> None:
+    """What plain processes cannot have is an error, never silently left out."""
+    if not is_name(spec.name):
+        raise EngineError(f"{spec.name!r} cannot be the name of a process")
+    if not spec.command:
+        raise EngineError(f"process {spec.name!r} has no command")
+    if spec.volumes or spec.memory is not None:
+        raise EngineError("the process engine has neither volumes nor memory limits")
+    if not Release.parse(spec.image).folder.is_dir():
+        raise EngineError(f"the release folder of {spec.name!r} is gone: {Release.parse(spec.image).folder}")
+
+
+def _send(mark: Mark, number: signal.Signals) -> None:
+    if mark.is_alive:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(mark.pid, number)
