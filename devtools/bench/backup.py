@@ -17,7 +17,7 @@ from devtools.bench.figure import Beside, Figure, Result, middle
 from tests.world import World
 
 NAME = "benchbackup"
-RUNS = 5
+RUNS = 3
 BAR = 0.6
 LEAST_BYTES = 1_000_000_000
 
