@@ -71,6 +71,9 @@ class Site(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def handle_error(self, *_):
+        pass  # a client that hangs up is not worth a line
+
 print("serving", VERSION, "with", os.environ["WORD"], flush=True)
 if "dies_after_s" in RULES:
     threading.Timer(RULES["dies_after_s"], lambda: os._exit(3)).start()
