@@ -1,4 +1,4 @@
-"""The story of both demos: v1 to v2, v3 is refused, v4 is reversed, the backend alone goes back, all under load."""
+"""The story of both demos: v1 to v2, v3 is refused, v4 is reversed, and back to v1 by hand; all under load."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ ACTS: Final = (
     Act("v2, with a migration", ("deploy", "dev", "--version", "v2"), 0, "succeeded", V2),
     Act("v3, never healthy", ("deploy", "dev", "--version", "v3"), 20, "failed", V2),
     Act("v4, bad under traffic", ("deploy", "dev", "--version", "v4"), 20, "rolled_back", V2),
-    Act("backend back to v1", ("rollback", "dev", "backend"), 0, "succeeded", {**V2, "backend": "v1"}),
+    Act("back to v1, by hand", ("rollback", "dev"), 0, "succeeded", V1),
 )
 
 

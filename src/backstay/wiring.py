@@ -76,6 +76,13 @@ def engine(where: Place | None = None, environment: Environment | None = None) -
     return DockerEngine()
 
 
+def live_engine(where: Place, reader: Reader, app: str, environment: str) -> Engine:
+    """The engine under which the live slot was made: the file may name another by now, or be broken."""
+    slots = reader.slots(app, environment)
+    mapping = slots.serving or next(iter(slots.mappings.values()), None)
+    return engine(where, reader.environment_of(mapping.deployment) if mapping else None)
+
+
 def router(where: Place, app: str, environment: str) -> Router:
     """The router of one environment."""
     from backstay.adapters.haproxy import HaproxyRouter

@@ -12,7 +12,6 @@ from backstay import wiring
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
 from backstay.domain.duration import format_duration
-from backstay.domain.environment import Environment
 from backstay.ports.clock import Clock
 from backstay.ports.engine import Engine
 from backstay.ports.host import Host
@@ -56,20 +55,13 @@ def _look(found: Project, environment: str) -> dict[str, Any]:
     reader = found.reader()
     look = Look(
         store=reader,
-        engine=wiring.engine(found.where, _recorded(reader, found.app, environment)),
+        engine=wiring.live_engine(found.where, reader, found.app, environment),
         router=wiring.router(found.where, found.app, environment),
         prober=wiring.prober(),
         host=wiring.host(),
         clock=wiring.clock(),
     )
     return status(look, found.app, environment)
-
-
-def _recorded(reader: Reader, app: str, environment: str) -> Environment | None:
-    """The settings under which the live slot was made: the file may say something else by now, or be broken."""
-    slots = reader.slots(app, environment)
-    mapping = slots.serving or next(iter(slots.mappings.values()), None)
-    return reader.environment_of(mapping.deployment) if mapping else None
 
 
 def _show(document: dict[str, Any]) -> None:
