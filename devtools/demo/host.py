@@ -54,6 +54,19 @@ def find_tools(venv: Path) -> Tools:
     return Tools(Path(haproxy).parent, initdb.parent)
 
 
+def workers_of(home: Path) -> list[int]:
+    """Pids of the deployment workers of a state folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+        except OSError:  # it ended while we looked
+            continue
+        if b"backstay.worker" in words and os.fsencode(home) in words:
+            found.append(int(entry.name))
+    return found
+
+
 def left_behind(folder: Path) -> list[str]:
     """Processes that still have to do with `folder`, by command line, working folder or environment; those that are
     just ending are waited for."""

@@ -18,9 +18,10 @@ from typing import Any, Self
 from backstay.adapters.haproxy import HaproxyRouter
 from backstay.adapters.process import ProcessEngine
 from backstay.ports.engine import Container
+from devtools.demo.host import workers_of
 from tests.load.control import Load
 from tests.load.plan import LoadPlan
-from tests.shop import Answer, _processes, free_port
+from tests.shop import Answer, free_port
 
 CONFIG = """\
 app: {app}
@@ -123,7 +124,7 @@ class PlainApp:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for pid in self.workers():
+        for pid in workers_of(self.home):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         HaproxyRouter(self.home / "router" / f"{self.name}-dev", self.name, "dev").stop()
@@ -187,9 +188,6 @@ class PlainApp:
 
     def processes(self) -> list[Container]:
         return self.engine.find({"backstay.app": self.name})
-
-    def workers(self) -> list[int]:
-        return list(_processes(str(self.home), "backstay.worker"))
 
     def load(self) -> Load:
         plan = LoadPlan(
