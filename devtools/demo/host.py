@@ -55,14 +55,14 @@ def find_tools(venv: Path) -> Tools:
 
 
 def workers_of(home: Path) -> list[int]:
-    """Pids of the deployment workers of a state folder."""
+    """Pids of the deployment workers of a state folder, which their command line or title names."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
         except OSError:  # it ended while we looked
             continue
-        if b"backstay.worker" in words and os.fsencode(home) in words:
+        if re.search(rb"backstay[. ]worker", command) and os.fsencode(home) in command:
             found.append(int(entry.name))
     return found
 
