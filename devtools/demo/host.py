@@ -54,6 +54,19 @@ def find_tools(venv: Path) -> Tools:
     return Tools(Path(haproxy).parent, initdb.parent)
 
 
+def workers_of(home: Path) -> list[int]:
+    """Pids of the deployment workers of a state folder, which their command line or title names."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+        except OSError:  # it ended while we looked
+            continue
+        if re.search(rb"backstay[. ]worker", command) and os.fsencode(home) in command:
+            found.append(int(entry.name))
+    return found
+
+
 def left_behind(folder: Path) -> list[str]:
     """Processes that still have to do with `folder`, by command line, working folder or environment; those that are
     just ending are waited for."""

@@ -26,7 +26,7 @@ from rich.console import Console
 from backstay.adapters.haproxy import HaproxyRouter
 from backstay.adapters.process import ProcessEngine
 from devtools.demo import releases
-from devtools.demo.host import Tools, find_tools, left_behind
+from devtools.demo.host import Tools, find_tools, left_behind, workers_of
 from devtools.demo.postgres import DemoError, Postgres
 from devtools.demo.story import new_console, play, say
 from devtools.demo.table import show
@@ -88,7 +88,7 @@ class ProcessStage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Also in the middle of a deployment: end its worker first, so that nothing new is started."""
-        for entry in left_behind_workers(self.home):
+        for entry in workers_of(self.home):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(entry, signal.SIGKILL)
         HaproxyRouter(self.home / "router" / f"{APP}-dev", APP, "dev").stop()
@@ -119,17 +119,6 @@ class ProcessStage:
 
     def orders(self) -> int:
         return int(self.postgres.query("SELECT count(*) FROM catalog_order", APP))
-
-
-def left_behind_workers(home: Path) -> list[int]:
-    """Pids of the workers of this state folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-            if b"backstay.worker" in words and os.fsencode(home) in words:
-                found.append(int(entry.name))
-    return found
 
 
 def main(argv: list[str]) -> int:

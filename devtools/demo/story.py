@@ -1,4 +1,4 @@
-"""The story of both demos: v1 to v2, v3 is refused, v4 is reversed, the backend alone goes back, all under load."""
+"""The story of both demos: v1 to v2, v3 is refused, v4 is reversed, and back to v1 by hand; all under load."""
 
 from __future__ import annotations
 

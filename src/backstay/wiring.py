@@ -80,6 +80,13 @@ def engine(where: Place | None = None, environment: Environment | None = None) -
     return DockerEngine()
 
 
+def live_engine(where: Place, reader: Reader, app: str, environment: str) -> Engine:
+    """The engine under which the live slot was made: the file may name another by now, or be broken."""
+    slots = reader.slots(app, environment)
+    mapping = slots.serving or next(iter(slots.mappings.values()), None)
+    return engine(where, reader.environment_of(mapping.deployment) if mapping else None)
+
+
 def router(where: Place, app: str, environment: str) -> Router:
     """The router of one environment."""
     from backstay.adapters.haproxy import HaproxyRouter
@@ -102,15 +109,8 @@ class Look:
 def look(where: Place, app: str, environment: str) -> Look:
     """What `status` and the like look with."""
     reader = open_reader(where)
-    asked = engine(where, _recorded(reader, app, environment))
+    asked = live_engine(where, reader, app, environment)
     return Look(reader, asked, router(where, app, environment), prober(), host(), clock())
-
-
-def _recorded(reader: Reader, app: str, environment: str) -> Environment | None:
-    """The settings under which the live slot was made: the file may say something else by now, or be broken."""
-    slots = reader.slots(app, environment)
-    mapping = slots.serving or next(iter(slots.mappings.values()), None)
-    return reader.environment_of(mapping.deployment) if mapping else None
 
 
 def secrets(environment: Environment) -> SecretSource:

@@ -190,7 +190,7 @@ def _content(path: Path) -> bytes:
 
 
 def test_a_missing_program_is_named_and_leaves_nothing(process_bench: Bench, engine: ProcessEngine) -> None:
-    spec = process_bench.spec("web", "", command=("gunicron", "shop"))
+    spec = process_bench.spec("web", "", command=("gunicron", "shop"), env={"PATH": "/usr/bin:/bin"})
     with pytest.raises(EngineError, match=r"'gunicron' cannot be started in .*: No such file") as caught:
         engine.run(spec)
     assert "command must name a program" in str(caught.value.hint)

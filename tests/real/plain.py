@@ -18,9 +18,10 @@ from typing import Any, Self
 from backstay.adapters.haproxy import HaproxyRouter
 from backstay.adapters.process import ProcessEngine
 from backstay.ports.engine import Container
+from devtools.demo.host import workers_of
 from tests.load.control import Load
 from tests.load.plan import LoadPlan
-from tests.shop import Answer, free_port, workers_of
+from tests.shop import Answer, free_port
 
 CONFIG = """\
 app: {app}
@@ -71,6 +72,9 @@ class Site(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def handle_error(self, *_):
+        pass  # a client that hangs up is not worth a line
+
 print("serving", VERSION, "with", os.environ["WORD"], flush=True)
 if "dies_after_s" in RULES:
     threading.Timer(RULES["dies_after_s"], lambda: os._exit(3)).start()
@@ -120,7 +124,7 @@ class PlainApp:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for pid in self.workers():
+        for pid in workers_of(self.home):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         HaproxyRouter(self.home / "router" / f"{self.name}-dev", self.name, "dev").stop()
@@ -184,9 +188,6 @@ class PlainApp:
 
     def processes(self) -> list[Container]:
         return self.engine.find({"backstay.app": self.name})
-
-    def workers(self) -> list[int]:
-        return list(workers_of(self.home))
 
     def load(self) -> Load:
         plan = LoadPlan(

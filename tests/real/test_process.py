@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from backstay.adapters.host import start_time
+from devtools.demo.host import workers_of
 from tests.real.plain import PlainApp
 
 pytestmark = pytest.mark.skipif(
@@ -96,7 +97,7 @@ def test_a_migration_outlives_its_worker_and_runs_once(app: PlainApp) -> None:
     app.release("v7", migrates_for_s=3)
     assert app.run("deploy", "dev", "--version", "v7", "--detach").status == 0
     _until(lambda: "v7 began" in app.migrations)
-    [worker] = app.workers()
+    [worker] = workers_of(app.home)
     os.kill(worker, signal.SIGKILL)
     _until(lambda: start_time(worker) is None)
     answer = app.deploy("v2")  # recovers first

@@ -59,13 +59,13 @@ class Environment:
     policy: Policy
     ports: tuple[int, int]
     backups: str
+    engine: str = "docker"
     url: str | None = None
     secrets_file: str | None = None
     database: DatabaseSource | None = None
     registry: RegistrySource | None = None
     smoke: tuple[SmokeTest, ...] = ()
     channels: tuple[Channel, ...] = ()
-    engine: str = "docker"
 
 
 @dataclass(frozen=True, slots=True)
