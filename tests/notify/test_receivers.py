@@ -14,12 +14,13 @@ from backstay.domain.notification import Delivery, Notification
 from backstay.domain.secret import Secret
 from tests.notify.receiver import DRIP, HANG, TOKEN, black_hole, receiving, refusing
 
+AT = "2126-03-01T12:00:00.000Z"
+
 
 def notification(url: str = "", message: str = "v2 is live", status: str = "success") -> Notification:
     return Notification(
         id=7, app="shop", environment="prod", deployment="d1", status=status, component="backend",
-        message=message, channel="log", target=Secret(url).fingerprint() if url else "",
-        created_at="2026-03-01T12:00:00.000Z",
+        message=message, channel="log", target=Secret(url).fingerprint() if url else "", created_at=AT,
     )  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def test_the_log_has_a_line_for_each_notification_and_is_private(tmp_path: Path)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["message"] for line in lines] == ["one", "two\nlines", "Tür"]
     assert lines[0] == {
-        "at": "2026-03-01T12:00:00.000Z", "id": 7, "app": "shop", "environment": "prod", "status": "success",
+        "at": AT, "id": 7, "app": "shop", "environment": "prod", "status": "success",
         "component": "backend", "message": "one", "deployment": "d1",
     }  # fmt: skip
 
