@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -88,6 +89,10 @@ def test_a_worker_that_died_leaves_what_it_had_to_tell_to_the_next(shop: Shop) -
         shop.configure(notify=(receiver.url,), bake="30s")
         shop.deploy("v1", "--detach")
         shop.until("baking")
+        worker = Path(f"/proc/{shop.worker()}")
+        for name in ("cmdline", "environ"):
+            assert TOKEN.encode() not in (worker / name).read_bytes()
+        assert (worker / "fd/0").readlink() == Path("/dev/null"), "no tool of the worker reads the letter"
         shop.end_worker()
         shop.configure(bake="1s")
         assert shop.deploy("v1").status == 0
