@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -118,3 +120,32 @@ def test_a_log_that_cannot_be_written_is_an_error_and_not_a_crash(tmp_path: Path
     (tmp_path / "notifications.jsonl").mkdir()
     delivery = OutsideReceivers(tmp_path).deliver(notification())
     assert delivery.error is not None and delivery.error.endswith("Is a directory") and not delivery.is_final
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    (tmp_path / "notifications.jsonl").symlink_to("/dev/full")
+    assert (OutsideReceivers(tmp_path).deliver(notification()).error or "").endswith(
+        "No space left on device"
+    )
+
+
+HALF = """
+import resource, signal, sys
+from pathlib import Path
+from backstay.adapters.notify import OutsideReceivers
+from tests.notify.test_receivers import notification
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+receivers = OutsideReceivers(Path(sys.argv[1]))
+receivers.deliver(notification(message="whole"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+print(receivers.deliver(notification(message="x" * 500)).error)
+"""
+
+
+def test_a_line_that_was_cut_off_is_taken_back(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HALF, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.endswith("notifications.jsonl: the disk is full\n")
+    [line] = (tmp_path / "notifications.jsonl").read_text().splitlines()
+    assert json.loads(line)["message"] == "whole"
