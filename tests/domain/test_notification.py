@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -20,6 +21,7 @@ from backstay.domain.notification import (
     missing_channels,
     retry_after_s,
     status_of,
+    text_of,
     title_of,
     told_of,
 )
@@ -119,6 +121,15 @@ def test_an_annotation_is_one_command_whatever_the_message() -> None:
 def test_titles_name_the_component_unless_it_is_all() -> None:
     assert title_of("shop", "prod", "success", "all") == "shop prod: success"
     assert title_of("shop", "prod", "thawed", "backend") == "shop prod: thawed (backend)"
+
+
+def test_what_comes_late_says_so() -> None:
+    row = Notification(
+        id=1, app="shop", environment="prod", deployment=None, status="started", component="all", message="hello",
+        channel="json://[redacted]", target="f1", created_at="2026-03-01T12:00:00.000Z",
+    )  # fmt: skip
+    said = [text_of(row, datetime(2026, 3, 1, 12, minute, tzinfo=UTC)) for minute in (0, 1)]
+    assert said == ["hello", "hello (late: from 2026-03-01T12:00:00.000Z)"]
 
 
 def test_a_line_of_the_log_is_one_line_of_json() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,12 +16,13 @@ from backstay.domain.notification import Delivery, Notification
 from backstay.domain.secret import Secret
 from tests.notify.receiver import DRIP, HANG, TOKEN, black_hole, receiving, refusing
 
+AT = "2126-03-01T12:00:00.000Z"
+
 
 def notification(url: str = "", message: str = "v2 is live", status: str = "success") -> Notification:
     return Notification(
         id=7, app="shop", environment="prod", deployment="d1", status=status, component="backend",
-        message=message, channel="log", target=Secret(url).fingerprint() if url else "",
-        created_at="2026-03-01T12:00:00.000Z",
+        message=message, channel="log", target=Secret(url).fingerprint() if url else "", created_at=AT,
     )  # fmt: skip
 
 
@@ -92,7 +95,7 @@ def test_the_log_has_a_line_for_each_notification_and_is_private(tmp_path: Path)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["message"] for line in lines] == ["one", "two\nlines", "Tür"]
     assert lines[0] == {
-        "at": "2026-03-01T12:00:00.000Z", "id": 7, "app": "shop", "environment": "prod", "status": "success",
+        "at": AT, "id": 7, "app": "shop", "environment": "prod", "status": "success",
         "component": "backend", "message": "one", "deployment": "d1",
     }  # fmt: skip
 
@@ -117,3 +120,32 @@ def test_a_log_that_cannot_be_written_is_an_error_and_not_a_crash(tmp_path: Path
     (tmp_path / "notifications.jsonl").mkdir()
     delivery = OutsideReceivers(tmp_path).deliver(notification())
     assert delivery.error is not None and delivery.error.endswith("Is a directory") and not delivery.is_final
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    (tmp_path / "notifications.jsonl").symlink_to("/dev/full")
+    assert (OutsideReceivers(tmp_path).deliver(notification()).error or "").endswith(
+        "No space left on device"
+    )
+
+
+HALF = """
+import resource, signal, sys
+from pathlib import Path
+from backstay.adapters.notify import OutsideReceivers
+from tests.notify.test_receivers import notification
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+receivers = OutsideReceivers(Path(sys.argv[1]))
+receivers.deliver(notification(message="whole"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+print(receivers.deliver(notification(message="x" * 500)).error)
+"""
+
+
+def test_a_line_that_was_cut_off_is_taken_back(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HALF, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.endswith("notifications.jsonl: the disk is full\n")
+    [line] = (tmp_path / "notifications.jsonl").read_text().splitlines()
+    assert json.loads(line)["message"] == "whole"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_dead_receivers_cost_a_deploy_no_time_and_lose_nothing(shop: Shop) -> No
     assert shop.deploy("v1").status == 0
     took: dict[str, list[float]] = {"none": [], "dead": []}
     with receiving(HANG) as hung, black_hole() as hole:
-        for _ in range(2):
+        for _ in range(2):  # alternating, because other work on this machine comes and goes
             for name, urls in (("none", ()), ("dead", (hung.url, hole))):
                 shop.configure(notify=urls)
                 began = time.monotonic()
@@ -76,7 +77,7 @@ def test_dead_receivers_cost_a_deploy_no_time_and_lose_nothing(shop: Shop) -> No
         shop.configure(notify=(hung.url, hole))
         rows = [row for row in outbox(shop) if row["channel"] != "log"]
         assert len(rows) == 8 and {row["state"] for row in rows} == {"pending"}
-    assert min(took["dead"]) < min(took["none"]) + 1.0, took
+    assert min(took["dead"]) < min(took["none"]) + 4, f"waiting for these two costs 8 s a deploy: {took}"
     with receiving(port=hung.port) as risen:
         shop.run("notifications", "retry", "dev")
         words = sorted(told["title"].split()[-1] for told in risen.until(4))
@@ -88,11 +89,15 @@ def test_a_worker_that_died_leaves_what_it_had_to_tell_to_the_next(shop: Shop) -
         shop.configure(notify=(receiver.url,), bake="30s")
         shop.deploy("v1", "--detach")
         shop.until("baking")
+        worker = Path(f"/proc/{shop.worker()}")
+        for name in ("cmdline", "environ"):
+            assert TOKEN.encode() not in (worker / name).read_bytes()
+        assert (worker / "fd/0").readlink() == Path("/dev/null"), "no tool of the worker reads the letter"
         shop.end_worker()
         shop.configure(bake="1s")
         assert shop.deploy("v1").status == 0
         titles = [told["title"].split()[-1] for told in receiver.until(4)]
-        assert titles == ["started", "failed", "started", "success"]
+        assert titles == ["started", "rollback", "started", "success"]
 
 
 def test_a_run_of_github_actions_is_annotated(shop: Shop) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -94,6 +95,8 @@ CLAIM_S: Final = 60.0
 RETRY_AFTER_S: Final = (10.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 61200.0)
 """Waits between the eight attempts: about a day in all, quick at first because most failures are short."""
 
+LATE_S: Final = 60.0
+
 _ENDS: Final = {
     DeploymentState.SUCCEEDED: Status.SUCCESS,
     DeploymentState.ROLLED_BACK: Status.ROLLBACK,
@@ -172,6 +175,13 @@ def title_of(app: str, environment: str, status: str, component: str) -> str:
     """`shop prod: success (backend)`; nothing is said of the component when it is all of them."""
     part = "" if component == "all" else f" ({component})"
     return f"{app} {environment}: {status}{part}"
+
+
+def text_of(notification: Notification, now: datetime) -> str:
+    """The message; one that comes late, after newer ones perhaps, says of when it is."""
+    if (now - datetime.fromisoformat(notification.created_at)).total_seconds() < LATE_S:
+        return notification.message
+    return f"{notification.message} (late: from {notification.created_at})"
 
 
 def annotation(status: str, title: str, message: str) -> str:

@@ -10,11 +10,12 @@ import logging
 import re
 import threading
 import warnings
+from datetime import UTC, datetime
 from typing import Final
 
 import apprise
 
-from backstay.domain.notification import Delivery, Notification, kind_of, title_of
+from backstay.domain.notification import Delivery, Notification, kind_of, text_of, title_of
 from backstay.domain.secret import Secret
 
 _STATUS: Final = re.compile(r"\berror=(\d{3})\b")
@@ -76,7 +77,7 @@ def send(url: Secret, notification: Notification) -> Delivery:
         if receiver is None:
             return Delivery("Apprise cannot make a receiver of this URL; see `notify:` in backstay.yml", True)
         taken = receiver.notify(
-            body=notification.message,
+            body=text_of(notification, datetime.now(UTC)),
             title=title_of(
                 notification.app, notification.environment, notification.status, notification.component
             ),
