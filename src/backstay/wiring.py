@@ -17,6 +17,7 @@ from backstay.errors import UsageError
 if TYPE_CHECKING:
     from backstay.pipeline.run import World
     from backstay.ports.clock import Clock
+    from backstay.ports.database import Database
     from backstay.ports.engine import Engine
     from backstay.ports.prober import Prober
     from backstay.ports.router import Router
@@ -87,7 +88,6 @@ def secrets(environment: Environment) -> SecretSource:
 
 def world(where: Place, environment: Environment, store: Store) -> World:
     """All ports of one environment, wired."""
-    from backstay.adapters.postgres import PostgresTools
     from backstay.pipeline.run import World
 
     return World(
@@ -95,10 +95,19 @@ def world(where: Place, environment: Environment, store: Store) -> World:
         engine=engine(),
         router=router(where, environment.app, environment.name),
         prober=prober(),
-        database=PostgresTools(),
+        database=database(),
         secrets=secrets(environment),
         clock=SystemClock(),
+        host=host(),
+        home=str(where.home),
     )
+
+
+def database() -> Database:
+    """PostgreSQL through its own tools."""
+    from backstay.adapters.postgres import PostgresTools
+
+    return PostgresTools()
 
 
 def digest_of(environment: Environment) -> Callable[[str, str], str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from backstay.domain.room import Reach
 from backstay.domain.secret import Secret
 
 
@@ -24,3 +25,9 @@ class Database(Protocol):
 
     def dump(self, url: Secret, into: Path, stopped: Callable[[], bool]) -> Dump:
         """Write a complete dump to `into`: `.partial`, fsync, rename. A failed or stopped dump leaves no file."""
+
+    def reach(self, url: Secret, role: str, deadline_s: float) -> Reach:
+        """Sign in and look; DatabaseError, within `deadline_s` seconds, when that cannot be done from here.
+
+        `role` is whose connections count as the application's; the limits are its own and those of the database.
+        """

@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from backstay.adapters.postgres.connection import environment
+from backstay.domain.room import Reach
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
 from backstay.ports.database import Dump
@@ -26,6 +27,11 @@ DEBIAN_BINARIES = Path("/usr/lib/postgresql")
 
 class PostgresTools:
     """Implements ports.database.Database."""
+
+    def reach(self, url: Secret, role: str, deadline_s: float) -> Reach:
+        from backstay.adapters.postgres.reach import reach
+
+        return reach(url, role, deadline_s)
 
     def dump(self, url: Secret, into: Path, stopped: Callable[[], bool]) -> Dump:
         partial = into.with_name(into.name + ".partial")
