@@ -68,7 +68,7 @@ def _subject(found: Project, application: Application, version: str | None) -> S
         engine=wiring.engine(),
         router=wiring.router(found.where, environment.app, environment.name),
         database=wiring.database(),
-        source=wiring.secrets(environment),
+        read_secrets=wiring.secrets(environment).read,
         host=wiring.host(),
         clock=wiring.clock(),
         home=str(found.where.home),

@@ -19,7 +19,6 @@ from backstay.ports.database import Database
 from backstay.ports.engine import Engine, EngineInfo, Login, Manifest
 from backstay.ports.host import Host
 from backstay.ports.router import Router
-from backstay.ports.secrets import SecretSource
 from backstay.ports.store import Reader
 
 ENGINE_S = 5.0
@@ -94,7 +93,7 @@ class Subject:
     engine: Engine
     router: Router
     database: Database
-    source: SecretSource
+    read_secrets: Callable[[], Mapping[str, Secret]]
     host: Host
     clock: Clock
     home: str
@@ -105,7 +104,7 @@ class Subject:
     _reached: Once[Reach] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._secrets = Once(self.source.read)
+        self._secrets = Once(self.read_secrets)
         self._seen = Once(self._look)
         self._reached = Once(self._reach)
 

@@ -15,11 +15,12 @@ from backstay.pipeline.run import Run
 
 class CheckStep:
     name = "check"
-    title = "check variables, engine and registry"
+    title = "check all that this deployment needs"
 
     def do(self, run: Run) -> dict[str, Any]:
         policy = run.environment.policy
-        results = run_checks(checks_of(subject_of(run)), run.world.clock, run.redact)
+        subject = subject_of(run)
+        results = run_checks(checks_of(subject), run.world.clock, subject.redact)
         for result in results:
             run.tell(
                 "check_done",
@@ -65,7 +66,7 @@ def subject_of(run: Run) -> Subject:
         engine=world.engine,
         router=world.router,
         database=world.database,
-        source=world.secrets,
+        read_secrets=lambda: run.secrets,
         host=world.host,
         clock=world.clock,
         home=world.home,
