@@ -17,7 +17,7 @@ class FakeEngine:
     For checks: `time` is the engine's clock (None tells none), `root` its folder, `refuses` a reason to refuse the
     login, `platforms` what every image is built for, `layers` the bytes a pull fetches (None: unknown), `present`
     whether images are held, `commands` what the images have (None: their entry point decides), `ports` how many
-    are free, `output` the lines every container wrote.
+    are free, `networks_missing` whether no network was made yet, `output` the lines every container wrote.
     """
 
     def __init__(self) -> None:
@@ -36,6 +36,7 @@ class FakeEngine:
         self.present = False
         self.commands: set[str] | None = None
         self.ports = 1000
+        self.networks_missing = False
         self.output = ["last words"]
 
     def info(self) -> EngineInfo:
@@ -83,6 +84,8 @@ class FakeEngine:
 
     def network(self, name: str, create: bool, labels: Mapping[str, str]) -> Network:
         self._answer()
+        if self.networks_missing and not create:
+            raise EngineError(f"the engine has no network {name!r}")
         return Network(name, "172.30.0.1")
 
     def run(self, spec: ContainerSpec) -> Container:
