@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -193,13 +193,27 @@ def test_a_bind_that_somebody_else_has(shop: Checked) -> None:
 
 
 def test_a_range_of_ports_without_room(shop: Checked) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
+    with ExitStack() as listeners:
+        port = listening_in_a_row(listeners, 3)
         path = shop.folder / "backstay.yml"
-        path.write_text(re.sub(r'ports: "[^"]*"', f'ports: "{port}-{port + 1}"', path.read_text()))
+        path.write_text(re.sub(r'ports: "[^"]*"', f'ports: "{port}-{port + 3}"', path.read_text()))
         faults = shop.faults("--version", "v1")
     assert list(faults) == ["ports"]
-    assert re.match(rf"[01] of the 2 loopback ports .* free in {port}-{port + 1}", faults["ports"])
+    assert re.match(rf"[01] of the 2 loopback ports .* free in {port}-{port + 3}", faults["ports"])
+
+
+def listening_in_a_row(listeners: ExitStack, count: int) -> int:
+    """Listen on `count` ports one after the other; the first of them."""
+    for first in range(26000, 27000, count):
+        with ExitStack() as trial:
+            try:
+                for port in range(first, first + count):
+                    trial.enter_context(closing(socket.create_server(("127.0.0.1", port))))
+            except OSError:
+                continue
+            listeners.push(trial.pop_all())
+            return first
+    raise AssertionError("no ports in a row are free")
 
 
 def test_memory_that_the_host_does_not_have(shop: Checked) -> None:
@@ -253,10 +267,11 @@ def test_a_database_that_containers_do_not_reach(shop: Checked) -> None:
         }
         before = url
         for name, (spoiled, words) in stories.items():
-            shop.edit(before, spoiled, "secrets.env")
+            shop.edit(f"DATABASE_URL={before}", f"DATABASE_URL={spoiled}", "secrets.env")
             before = spoiled
-            (fault,) = [c for c in shop.check()["checks"] if c["fails"]]
-            assert fault["id"] == "database container", name
+            bad = {c["id"]: c for c in shop.check()["checks"] if c["fails"]}
+            assert list(bad) == ["database container"], (name, bad)
+            fault = bad["database container"]
             assert words in fault["detail"], name
             assert "listen_addresses" in fault["hint"] and "pg_hba.conf" in fault["hint"]
             assert one_offs(shop) == []
