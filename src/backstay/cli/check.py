@@ -43,7 +43,7 @@ def command(settings: Settings, environment: str, version: str | None) -> int:
 
     found = project(settings, environment)
     application = found.application(environment)
-    subject = _subject(found, application, version)
+    subject = subject_of(found, application, version)
     began = time.monotonic()
     results = run_checks(checks_of(subject), subject.clock, subject.redact)
     document = _document(application, version, results, time.monotonic() - began)
@@ -54,7 +54,8 @@ def command(settings: Settings, environment: str, version: str | None) -> int:
     return 0 if document["ok"] else FAILED
 
 
-def _subject(found: Project, application: Application, version: str | None) -> Subject:
+def subject_of(found: Project, application: Application, version: str | None) -> Subject:
+    """What `check` looks at: the environment as configured, and `version` or what is live."""
     from backstay.pipeline.checks import Subject
 
     environment = application.environment
