@@ -46,6 +46,14 @@ def test_what_an_answer_means(output: list[str], reached: bool, words: str | Non
     assert words is None or words in (answer.refusal or answer.trouble)
 
 
+def test_a_tool_that_failed_is_quoted() -> None:
+    output = [
+        "bash: connect: Cannot assign requested address",
+        "bash: /dev/tcp/x: Cannot assign requested address",
+    ]
+    assert probe.judge(output, wants_tls=False, code=1).trouble == "Cannot assign requested address"
+
+
 def test_with_tls_wanted_only_that_is_asked() -> None:
     assert probe.judge(["S"], wants_tls=True).reached
     assert "no TLS" in str(probe.judge(["N"], wants_tls=True).refusal)

@@ -30,7 +30,7 @@ def test_everything_unset_is_named_at_once_and_no_value_is_shown() -> None:
     found = unset(
         ["D", "A", "B", "C", "Z", "Y"], secrets, {"backend.env.MODE": "<mode>", "backend.env.OFF": ""}
     )
-    assert str(found) == "missing: Y, Z; empty: B; a placeholder: C, D, backend.env.MODE"
+    assert str(found) == "missing: Y, Z; empty: B; placeholders: C, D, backend.env.MODE"
     assert "fine-value" not in repr(found)
 
 

@@ -32,7 +32,7 @@ class Unset:
 
     def __str__(self) -> str:
         """Names only, never a value."""
-        lists = (("missing", self.missing), ("empty", self.empty), ("a placeholder", self.placeholders))
+        lists = (("missing", self.missing), ("empty", self.empty), ("placeholders", self.placeholders))
         return "; ".join(f"{what}: {', '.join(names)}" for what, names in lists if names)
 
 

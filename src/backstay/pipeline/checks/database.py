@@ -74,7 +74,7 @@ def _judged(address: DatabaseAddress, code: int | None, output: list[str]) -> Fi
     where = f"{address} from a container"
     if code is None:
         raise CheckFailed(f"nothing answers at {where} within {ANSWER_S:g} s", hint=_reach(address))
-    answer = probe.judge(output, address.wants_tls)
+    answer = probe.judge(output, address.wants_tls, code)
     if answer.refusal is not None:
         hint = "allow the network of the containers, the role and the database in pg_hba.conf, then reload"
         raise CheckFailed(

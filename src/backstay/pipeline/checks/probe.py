@@ -75,9 +75,9 @@ def first_word(address: DatabaseAddress) -> bytes:
     return struct.pack("!i", len(body) + 4) + body
 
 
-def judge(output: Sequence[str], wants_tls: bool) -> Answer:
+def judge(output: Sequence[str], wants_tls: bool, code: int = 0) -> Answer:
     """What the lines of the probe mean. An answer begins with its kind: R wants a password or takes us as we are,
-    E refuses; to a wish for TLS, S is yes and N no."""
+    E refuses; to a wish for TLS, S is yes and N no. With an exit `code` the last line is the tool's complaint."""
     lines = [line for line in output if line.strip()]
     if not lines:
         return Answer(False, trouble="the connection was closed without a word")
@@ -92,7 +92,7 @@ def judge(output: Sequence[str], wants_tls: bool) -> Answer:
     elif kind == "E" and any(line.startswith(("SFATAL", "VFATAL", "SERROR")) for line in lines):
         said = next((line[1:] for line in lines[1:] if line.startswith("M")), "no reason given")
         return Answer(False, refusal=said)
-    trouble = _trouble(lines)
+    trouble = _trouble(lines) or (lines[-1].rpartition(": ")[2].strip() if code else None)
     return Answer(False, trouble=trouble) if trouble else Answer(False)
 
 
