@@ -37,7 +37,7 @@ FAILED = 10
 @click.option("--version", help="Image tag that is to be deployed (default: what is live).")
 @with_common_options
 def command(settings: Settings, environment: str, version: str | None) -> int:
-    """Look at all that a deploy to ENV will need, all at once, and change nothing. Exit status 10 when a check fails."""
+    """Look at all that a deploy to ENV will need, at once, and change nothing. Exit status 10 when a check fails."""
     from backstay.pipeline.check import run_checks
     from backstay.pipeline.checks import checks_of
 
