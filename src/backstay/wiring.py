@@ -153,6 +153,8 @@ def world(where: Place, environment: Environment, store: Store) -> World:
         database=database(),
         secrets=secrets(environment),
         clock=SystemClock(),
+        host=host(),
+        home=str(where.home),
     )
 
 

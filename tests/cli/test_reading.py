@@ -15,7 +15,7 @@ from backstay import wiring
 from backstay.domain.deployment import DeploymentState
 from backstay.domain.slot import Slot, Slots
 from backstay.domain.step import StepState
-from backstay.testing import FakeEngine, FakeProber, FakeRouter
+from backstay.testing import FakeDatabase, FakeEngine, FakeProber, FakeRouter
 from tests.cli.conftest import Backstay
 from tests.store.samples import APP, ENV, StillClock, backup, begun, owner, release, slots, store_at
 
@@ -174,3 +174,20 @@ def test_an_image_the_registry_lacks_is_a_failed_check(
     assert done.status == 10
     assert done.document["reason"] == "the registry has no registry.example/shop-backend:v9"
     assert not home.exists()
+
+
+@pytest.mark.parametrize("question", ["check prod", "check prod --version v3 --json", "check dev"])
+def test_a_check_changes_nothing_whatever_it_finds(
+    backstay: Backstay,
+    history: Path,
+    doubles: Doubles,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    question: str,
+) -> None:
+    monkeypatch.setattr(wiring, "database", FakeDatabase)
+    before = everything(folder.parent)
+    outcome = backstay(*question.split())
+    assert outcome.status in (0, 10) and "engine" in outcome.out and outcome.err == ""
+    assert everything(folder.parent) == before
+    assert not doubles.engine.containers

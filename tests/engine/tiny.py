@@ -20,13 +20,16 @@ class Tiny:
     digest: str
 
 
-def push(world: World) -> Tiny:
-    """Make an image that no test had before, push it, and forget it locally."""
+def push(world: World, platform: str | None = None) -> Tiny:
+    """Make an image that no test had before, push it, and forget it locally; built for `platform`, or for ours."""
     repository = f"{world.registry.address}/tiny-{secrets.token_hex(4)}"
     reference = f"{repository}:v1"
-    docker = "/usr/bin/docker"
+    if platform is None:
+        words = ["import", "-", reference]
+    else:
+        words = ["build", "-q", "--platform", platform, "-t", reference, "-"]
     subprocess.run(
-        [docker, "import", "-", reference], input=_archive(), env=world.env(), check=True, capture_output=True
+        ["/usr/bin/docker", *words], input=_archive(), env=world.env(), check=True, capture_output=True
     )
     said = world.docker("push", reference)
     world.docker("rmi", reference)
@@ -46,10 +49,13 @@ def _listed(world: World) -> list[str]:
 
 
 def _archive() -> bytes:
-    content = secrets.token_bytes(32)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        entry = tarfile.TarInfo("content")
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
+        for name, content in (
+            ("content", secrets.token_bytes(32)),
+            ("Dockerfile", b"FROM scratch\nCOPY content /\n"),
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()

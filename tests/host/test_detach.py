@@ -65,20 +65,6 @@ def test_it_has_a_session_and_a_group_of_its_own_and_no_terminal(
     assert said["tty"] == "6"
 
 
-def test_a_letter_comes_in_by_standard_input_and_nothing_else_does(module: str, tmp_path: Path) -> None:
-    log = tmp_path / "worker.log"
-    read, write = os.pipe()
-    os.write(write, b"for your eyes only")
-    os.close(write)
-    try:
-        ended(detach(module, [], log, read))
-    finally:
-        os.close(read)
-    said = dict(line.split(" ", 1) for line in log.read_text().splitlines())
-    assert said["in"] == "'for your eyes only'"
-    assert said["open"] == "[0, 1, 2, 3]"
-
-
 def test_the_log_is_for_its_owner_and_grows(module: str, tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     for _ in range(2):

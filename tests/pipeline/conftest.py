@@ -22,7 +22,15 @@ from backstay.pipeline.rollback import rollback
 from backstay.pipeline.run import Run, World
 from backstay.pipeline.times import rfc3339
 from backstay.ports.store import Store
-from backstay.testing import FakeClock, FakeDatabase, FakeEngine, FakeProber, FakeRouter, FakeSecrets
+from backstay.testing import (
+    FakeClock,
+    FakeDatabase,
+    FakeEngine,
+    FakeHost,
+    FakeProber,
+    FakeRouter,
+    FakeSecrets,
+)
 
 OWNER = Owner("ann", "here", 1, 1, "boot")
 PUBLIC_PORT = 8080
@@ -39,6 +47,7 @@ class Town:
     router: FakeRouter = field(default_factory=FakeRouter)
     prober: FakeProber = field(default_factory=FakeProber)
     database: FakeDatabase = field(default_factory=FakeDatabase)
+    host: FakeHost = field(default_factory=FakeHost)
     secrets: FakeSecrets = field(
         default_factory=lambda: FakeSecrets(
             DATABASE_URL="postgresql://u:hunter2secret@db/shop", KEY="k-123456"
@@ -73,8 +82,9 @@ class Town:
     @property
     def world(self) -> World:
         return World(
-            self.store, self.engine, self.router, self.prober, self.database, self.secrets, self.clock
-        )
+            self.store, self.engine, self.router, self.prober, self.database, self.secrets, self.clock,
+            self.host, str(self.folder),
+        )  # fmt: skip
 
     def begin(self, plan: Plan) -> tuple[Run, Lease]:
         """Record the plan under a new lease, as the client does."""

@@ -9,6 +9,7 @@ import pytest
 from backstay.domain.deployment import DeploymentState, Wish
 from backstay.domain.lease import Lease, Owner, Presence
 from backstay.domain.plan import Plan
+from backstay.domain.room import Memory, Space
 from backstay.errors import BackstayError, Locked
 from backstay.pipeline.begin import Beginner
 from backstay.pipeline.lock import Locker, lock
@@ -36,6 +37,12 @@ class Machine:
 
     def end(self, owner: Owner) -> None:
         raise AssertionError(f"nobody may kill {owner}")
+
+    def space(self, path: str) -> Space | None:
+        raise AssertionError(f"a lock needs no room: {path}")
+
+    def memory(self) -> Memory:
+        raise AssertionError("a lock needs no memory")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Linux processes, told apart by pid, kernel start time and boot id."""
+"""This Linux machine: processes told apart by pid, kernel start time and boot id; room on disk and in memory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from backstay.domain.lease import Keeper, Owner, Presence
+from backstay.domain.room import Memory, Space
 from backstay.errors import BackstayError
 
 PROC = Path("/proc")
@@ -50,6 +51,32 @@ class LinuxHost:
             except ProcessLookupError:
                 return
             time.sleep(0.01)
+
+    def space(self, path: str) -> Space | None:
+        place = Path(path)
+        while True:
+            try:
+                seen = os.statvfs(place)
+                device = place.stat().st_dev
+            except FileNotFoundError:
+                place = place.parent
+                continue
+            except OSError:
+                return None
+            return Space(
+                path=str(place),
+                device=device,
+                free_bytes=seen.f_bavail * seen.f_frsize,
+                free_inodes=seen.f_favail if seen.f_files else None,
+                read_only=bool(seen.f_flag & os.ST_RDONLY),
+            )
+
+    def memory(self) -> Memory:
+        try:
+            rows = dict(line.split(":", 1) for line in (PROC / "meminfo").read_text().splitlines())
+            return Memory(*(int(rows[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable")))
+        except (OSError, KeyError, ValueError) as error:
+            raise BackstayError("/proc/meminfo does not tell the memory", hint="mount /proc") from error
 
 
 def start_time(pid: int) -> int | None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "init": ("backstay.cli.init", "Write a first backstay.yml, or the five scripts for GitHub workflows."),
     "deploy": ("backstay.cli.deploy", "Make a version live: checked, backed up, switched, watched."),
     "rollback": ("backstay.cli.rollback", "Go back to the release that served before."),
+    "check": ("backstay.cli.check", "Look at all that a deploy will need, and touch nothing."),
     "plan": ("backstay.cli.plan", "Show what a deploy would do, and touch nothing."),
     "status": ("backstay.cli.status", "Show what serves now, asked from engine and router."),
     "attach": ("backstay.cli.attach", "Follow the deployment that is under way."),

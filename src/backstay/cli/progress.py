@@ -80,7 +80,11 @@ class Progress:
             return
         took = event.data.get("took_s")
         suffix = f"  ({format_duration(took)})" if isinstance(took, int | float) else ""
-        mark = "✗" if failed else MARKS.get(event.kind, "·")
+        mark = (
+            ("!" if event.data.get("severity") == "warning" else "✗")
+            if failed
+            else MARKS.get(event.kind, "·")
+        )
         self.say(f"{time.strftime('%H:%M:%S')} {mark} {event.message}{suffix}")
         for line in event.data.get("output") or ():
             self.say(f"           | {line}")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from backstay.domain.check import CheckResult as CheckResult
+
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
@@ -43,18 +45,6 @@ class Answer:
     @property
     def is_healthy(self) -> bool:
         return self.error is None and 200 <= self.status < 400
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """The outcome of one check or smoke test, in the words of the contract."""
-
-    id: str
-    ok: bool
-    detail: str
-    took_s: float
-    hint: str | None = None
-    severity: str = "error"
 
 
 def fault_of(test: SmokeTest, answer: Answer, found: Mapping[str, Any]) -> str | None:

@@ -17,6 +17,7 @@ from backstay.errors import Aborted, LeaseLost, StepFailed
 from backstay.ports.clock import Clock
 from backstay.ports.database import Database
 from backstay.ports.engine import Engine, Login
+from backstay.ports.host import Host
 from backstay.ports.prober import Prober
 from backstay.ports.router import Router
 from backstay.ports.secrets import SecretSource
@@ -36,7 +37,7 @@ class WorkerDied(StepFailed):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The ports, wired."""
+    """The ports, wired. `home` is the state folder."""
 
     store: Store
     engine: Engine
@@ -45,6 +46,8 @@ class World:
     database: Database
     secrets: SecretSource
     clock: Clock
+    host: Host
+    home: str
 
 
 @dataclass

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from backstay.domain.backup import BackupLimits, BackupProgress
+from backstay.domain.room import Reach
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
 
@@ -71,3 +72,9 @@ class Database(Protocol):
 
     def discard(self, dump: Path) -> None:
         """Remove a dump with what lies beside it; what is gone already is no fault."""
+
+    def reach(self, url: Secret, role: str, deadline_s: float) -> Reach:
+        """Sign in and look; DatabaseError, within `deadline_s` seconds, when that cannot be done from here.
+
+        `role` is whose connections count as the application's; the limits are its own and those of the database.
+        """

@@ -19,11 +19,26 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """Who answered: engine and API version, platform as `linux/amd64`."""
+    """Who answered: engine and API version, platform as `linux/amd64`.
+
+    `time` is the engine's clock in seconds since the epoch, `root` the folder in which it keeps images and
+    volumes, as its own host names it; None and "" where an engine does not tell.
+    """
 
     version: str
     api_version: str
     platform: str
+    time: float | None = None
+    root: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the registry has: the manifest's digest, and the platforms it is built for, as `linux/amd64`
+    (empty when the registry does not tell)."""
+
+    digest: str
+    platforms: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +54,8 @@ class ContainerSpec:
     """A container to create. `image` is what `Engine.pull` returned; `memory` bytes.
 
     `published` is the container port to publish on a fixed loopback port taken from `port_range` (both ends
-    included); None publishes nothing. `restarts` False makes it a one-off that stays after its end.
+    included); None publishes nothing. `restarts` False makes it a one-off that stays after its end. An empty
+    `entrypoint` or `command` leaves that of the image.
     """
 
     name: str
@@ -54,6 +70,7 @@ class ContainerSpec:
     published: int | None = None
     port_range: tuple[int, int] = (20000, 20999)
     restarts: bool = True
+    entrypoint: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +102,32 @@ class Engine(Protocol):
 
     def digest(self, image: str, version: str, login: Login | None) -> str:
         """The manifest digest the registry has for `image:version` now. Pulls nothing."""
+
+    def manifest(self, image: str, version: str, login: Login | None) -> Manifest:
+        """The manifest of `image:version`, or of `image@version` when `version` is a digest (`sha256:…`).
+        Pulls nothing."""
+
+    def sign_in(self, image: str, login: Login) -> None:
+        """Have the registry of `image` accept the login, which is kept nowhere; RegistryError when it does not."""
+
+    def missing_bytes(self, image: str, digest: str, login: Login | None) -> int | None:
+        """Bytes (packed) that `pull` would fetch: layers that no image of the same name has here already.
+
+        0 when it is here. None when that cannot be known, which is no error.
+        """
+
+    def held(self, image: str, digest: str) -> str | None:
+        """The reference by which `run` takes `image@digest` when it is here already; None when it is not."""
+
+    def finds(self, reference: str, command: str) -> bool | None:
+        """Whether `command`, the first word of a command line, can be found in the image that `held` named.
+
+        A relative one is looked for as the image's own PATH and folder have it. None when something else of the
+        image runs first (an entry point) and decides. Starts nothing and leaves nothing.
+        """
+
+    def free_ports(self, port_range: tuple[int, int], wanted: int) -> int:
+        """How many loopback ports of `port_range` new containers could be published on; stops at `wanted`."""
 
     def pull(self, image: str, version: str, digest: str, login: Login | None) -> str:
         """Fetch `image@digest` when it is not here and keep it under a tag of ours; returns that reference."""

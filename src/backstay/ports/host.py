@@ -1,10 +1,11 @@
-"""The machine this process runs on: who we are, and whether another process still is."""
+"""The machine this process runs on: who we are, whether another process still is, and what room there is."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from backstay.domain.lease import Owner, Presence
+from backstay.domain.room import Memory, Space
 
 
 class Host(Protocol):
@@ -16,3 +17,10 @@ class Host(Protocol):
 
     def end(self, owner: Owner) -> None:
         """Kill a process of this host and return once it is seen dead. Raises BackstayError when it will not die."""
+
+    def space(self, path: str) -> Space | None:
+        """The filesystem that holds `path` or, while nothing is there, its nearest folder above; None when we may
+        not look."""
+
+    def memory(self) -> Memory:
+        """The memory of this machine. Raises BackstayError where the kernel does not tell."""

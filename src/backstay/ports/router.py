@@ -54,6 +54,12 @@ class Router(Protocol):
         a bind is taken by somebody else.
         """
 
+    def version(self) -> str:
+        """The version of the installed router; RouterError when there is none, or one too old. Reads only."""
+
+    def refuse_taken(self, binds: tuple[Bind, ...]) -> None:
+        """RouterError when somebody else listens where `ensure` would listen. Reads only."""
+
     def load(self, slots: Mapping[Slot, SlotRoutes]) -> None:
         """Put these upstreams into the slots. Files first, then runtime commands; a reload only if the shape
         (components, routes, health) changed. Weights stay. A slot that is absent is put into maintenance."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from backstay.domain.room import Connections, Reach
+from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
 from backstay.ports.database import Dump, DumpOrder, NameTaken
 
@@ -12,9 +14,12 @@ CONTENT = b"dump"
 
 
 class FakeDatabase:
-    """Remembers its dumps and their sizes. `fault` is the message of the next failures; `undeletable` stay."""
+    """Remembers its dumps and their sizes. `fault` is the message of the next failures; `undeletable` stay;
+    `unreachable` makes `reach` fail with that reason."""
 
     def __init__(self) -> None:
+        self.unreachable: str | None = None
+        self.connections = Connections(limit=100, reserved=3, used=10, mine=5)
         self.fault: str | None = None
         self.undeletable: str | None = None
         self.orders: list[DumpOrder] = []
@@ -43,3 +48,8 @@ class FakeDatabase:
         if self.undeletable is not None:
             raise DatabaseError(self.undeletable)
         self.files.pop(dump, None)
+
+    def reach(self, url: Secret, role: str, deadline_s: float) -> Reach:
+        if self.unreachable is not None:
+            raise DatabaseError(self.unreachable)
+        return Reach("15.6", self.connections)

@@ -7,12 +7,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from backstay.errors import EngineError, RegistryError
-from backstay.ports.engine import Container, ContainerSpec, EngineInfo, Login, Network
+from backstay.ports.engine import Container, ContainerSpec, EngineInfo, Login, Manifest, Network
 
 
 class FakeEngine:
     """`exit_codes` maps a part of a container name to the code its one-off run ends with (0 otherwise);
-    `missing` holds `image:version` the registry does not have; `down` makes every call fail."""
+    `missing` holds `image:version` the registry does not have; `down` makes every call fail.
+
+    For checks: `time` is the engine's clock (None tells none), `root` its folder, `refuses` a reason to refuse the
+    login, `platforms` what every image is built for, `layers` the bytes a pull fetches (None: unknown), `present`
+    whether images are held, `commands` what the images have (None: their entry point decides), `ports` how many
+    are free, `networks_missing` whether no network was made yet, `output` the lines every container wrote.
+    """
 
     def __init__(self) -> None:
         self.containers: dict[str, Container] = {}
@@ -22,10 +28,20 @@ class FakeEngine:
         self.down = False
         self.removed: list[str] = []
         self.next_port = 20000
+        self.time: float | None = None
+        self.root = ""
+        self.refuses: str | None = None
+        self.platforms: tuple[str, ...] = ("linux/amd64",)
+        self.layers: int | None = 0
+        self.present = False
+        self.commands: set[str] | None = None
+        self.ports = 1000
+        self.networks_missing = False
+        self.output = ["last words"]
 
     def info(self) -> EngineInfo:
         self._answer()
-        return EngineInfo("20.10", "1.41", "linux/amd64")
+        return EngineInfo("20.10", "1.41", "linux/amd64", self.time, self.root)
 
     def digest(self, image: str, version: str, login: Login | None) -> str:
         self._answer()
@@ -33,12 +49,43 @@ class FakeEngine:
             raise RegistryError(f"the registry has no {image}:{version}")
         return "sha256:" + hashlib.sha256(f"{image}:{version}".encode()).hexdigest()
 
+    def manifest(self, image: str, version: str, login: Login | None) -> Manifest:
+        if version.startswith("sha256:"):
+            self._answer()
+            if f"{image}@{version}" in self.missing:
+                raise RegistryError(f"the registry has no {image}@{version}")
+            return Manifest(version, self.platforms)
+        return Manifest(self.digest(image, version, login), self.platforms)
+
+    def sign_in(self, image: str, login: Login) -> None:
+        self._answer()
+        if self.refuses is not None:
+            raise RegistryError(self.refuses)
+
+    def missing_bytes(self, image: str, digest: str, login: Login | None) -> int | None:
+        self._answer()
+        return 0 if self.present else self.layers
+
+    def held(self, image: str, digest: str) -> str | None:
+        self._answer()
+        return self.pull(image, "", digest, None) if self.present else None
+
+    def finds(self, reference: str, command: str) -> bool | None:
+        self._answer()
+        return None if self.commands is None else command in self.commands
+
+    def free_ports(self, port_range: tuple[int, int], wanted: int) -> int:
+        self._answer()
+        return min(self.ports, wanted)
+
     def pull(self, image: str, version: str, digest: str, login: Login | None) -> str:
         self._answer()
         return f"backstay/{image.rpartition('/')[2]}:{digest[7:31]}"
 
     def network(self, name: str, create: bool, labels: Mapping[str, str]) -> Network:
         self._answer()
+        if self.networks_missing and not create:
+            raise EngineError(f"the engine has no network {name!r}")
         return Network(name, "172.30.0.1")
 
     def run(self, spec: ContainerSpec) -> Container:
@@ -84,7 +131,7 @@ class FakeEngine:
             self.removed.append(container)
 
     def logs(self, container: str, lines: int) -> list[str]:
-        return ["last words"]
+        return self.output[-lines:]
 
     def remove_network(self, name: str, labels: Mapping[str, str]) -> None:
         self._answer()

@@ -12,7 +12,8 @@ from backstay.ports.router import RouterState, SlotRoutes
 
 
 class FakeRouter:
-    """`traffic_of` is what `traffic` answers per slot; `sick` holds slots that never come up."""
+    """`traffic_of` is what `traffic` answers per slot; `sick` holds slots that never come up,
+    `taken` ports on which a stranger listens; `unusable` says why no HAProxy can be had."""
 
     def __init__(self) -> None:
         self.running = False
@@ -23,9 +24,21 @@ class FakeRouter:
         self.traffic_of: dict[Slot, Traffic] = {}
         self.flips: list[Slot] = []
         self.drained: list[Slot] = []
+        self.unusable: str | None = None
+        self.taken: set[int] = set()
 
     def ensure(self, binds: tuple[Bind, ...], nonce: str, token: int) -> None:
         self.running, self.token = True, token
+
+    def version(self) -> str:
+        if self.unusable is not None:
+            raise RouterError(self.unusable)
+        return "2.6.12"
+
+    def refuse_taken(self, binds: tuple[Bind, ...]) -> None:
+        for bind in binds:
+            if bind.port in self.taken:
+                raise RouterError(f"port {bind.port} on {bind.host} is taken by nginx (pid 7)")
 
     def load(self, slots: Mapping[Slot, SlotRoutes]) -> None:
         self.loaded = dict(slots)

@@ -139,7 +139,7 @@ def _make(client: APIClient, spec: ContainerSpec) -> str:
     if spec.published is None:
         return _start(client, create(client, spec, None))
     tried = 0
-    for port in islice(loopback.free_ports(spec.port_range, _reserved(client)), _ATTEMPTS):
+    for port in islice(loopback.free_ports(spec.port_range, reserved_ports(client)), _ATTEMPTS):
         try:
             return _start(client, create(client, spec, port))
         except APIError as error:
@@ -159,7 +159,7 @@ def _start(client: APIClient, made: str) -> str:
     return made
 
 
-def _reserved(client: APIClient) -> set[int]:
+def reserved_ports(client: APIClient) -> set[int]:
     """Ports of our containers, also of those that do not run and will want theirs back."""
     listed = client.containers(all=True, filters={"label": PORT_LABEL})
     written = (each["Labels"].get(PORT_LABEL, "") for each in listed)

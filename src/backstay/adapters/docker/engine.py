@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from backstay.errors import EngineError
-from backstay.ports.engine import Container, ContainerSpec, EngineInfo, Login, Network
+from backstay.ports.engine import Container, ContainerSpec, EngineInfo, Login, Manifest, Network
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -44,7 +46,14 @@ class DockerEngine:
         """Ask the engine who it is."""
         with self._call("ask the engine who it is", self._call_s) as client:
             found = client.version()
-        return EngineInfo(found["Version"], found["ApiVersion"], f"{found['Os']}/{found['Arch']}")
+            told = client.info()
+        return EngineInfo(
+            found["Version"],
+            found["ApiVersion"],
+            f"{found['Os']}/{found['Arch']}",
+            time=_epoch(str(told.get("SystemTime", ""))),
+            root=str(told.get("DockerRootDir", "")),
+        )
 
     def digest(self, image: str, version: str, login: Login | None) -> str:
         """The manifest digest the registry has for `image:version` now. Pulls nothing."""
@@ -53,6 +62,56 @@ class DockerEngine:
         reference = f"{image}:{version}"
         with self._call("look up", self._call_s, reference) as client:
             return images.digest_of(client, reference, login)
+
+    def manifest(self, image: str, version: str, login: Login | None) -> Manifest:
+        """The manifest of `image:version`, or `image@version` when `version` is a digest. Pulls nothing."""
+        from backstay.adapters.docker import images
+
+        reference = f"{image}@{version}" if version.startswith("sha256:") else f"{image}:{version}"
+        with self._call("look up", self._call_s, reference) as client:
+            return images.manifest_of(client, reference, login)
+
+    def sign_in(self, image: str, login: Login) -> None:
+        """Have the registry of `image` accept the login, which is kept nowhere."""
+        from backstay.adapters.docker import images
+
+        with self._call("sign in for", self._call_s, image) as client:
+            images.sign_in(client, image, login)
+
+    def missing_bytes(self, image: str, digest: str, login: Login | None) -> int | None:
+        """Packed bytes that a pull would fetch; None when the registry does not tell."""
+        from backstay.adapters.docker import images, layers
+
+        with self._call("look at the images here", self._call_s) as client:
+            if images.held(client, image, digest) is not None:
+                return 0
+            found = client.version()
+            return layers.missing_bytes(client, image, digest, login, f"{found['Os']}/{found['Arch']}")
+
+    def held(self, image: str, digest: str) -> str | None:
+        """The local reference of `image@digest`, or None when it is not here."""
+        from backstay.adapters.docker import images
+
+        with self._call("look for an image", self._call_s) as client:
+            return images.held(client, image, digest)
+
+    def finds(self, reference: str, command: str) -> bool | None:
+        """Whether a local image has `command`; None when its entry point decides."""
+        from backstay.adapters.docker import inside
+
+        with self._call(f"look into {reference}", self._call_s) as client:
+            return inside.finds(client, reference, command)
+
+    def free_ports(self, port_range: tuple[int, int], wanted: int) -> int:
+        """How many loopback ports of `port_range` are free for new containers; stops at `wanted`."""
+        from itertools import islice
+
+        from backstay.adapters import loopback
+        from backstay.adapters.docker import containers
+
+        with self._call("list the ports of containers", self._call_s) as client:
+            reserved = containers.reserved_ports(client)
+        return len(list(islice(loopback.free_ports(port_range, reserved), wanted)))
 
     def pull(self, image: str, version: str, digest: str, login: Login | None) -> str:
         """Fetch `image@digest` when it is not here and keep it under a tag of ours; returns that tag."""
@@ -185,3 +244,11 @@ def _socket_of(host: str) -> str:
             hint="set DOCKER_HOST to a unix:// address, or unset it",
         )
     return path
+
+
+def _epoch(written: str) -> float | None:
+    """Seconds since the epoch of an RFC 3339 time with nanoseconds, as engines write it; None when it is none."""
+    try:
+        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", written)).timestamp()
+    except ValueError:
+        return None

@@ -7,7 +7,7 @@ from docker.errors import APIError, NotFound
 
 from backstay.adapters.docker import faults, registry
 from backstay.errors import EngineError
-from backstay.ports.engine import Login
+from backstay.ports.engine import Login, Manifest
 
 _DIGEST_PREFIX = "sha256:"
 _HEX_KEPT = 24
@@ -15,6 +15,11 @@ _HEX_KEPT = 24
 
 def digest_of(client: APIClient, reference: str, login: Login | None) -> str:
     """The manifest digest the registry has for `reference` now; RegistryError when it gives none."""
+    return manifest_of(client, reference, login).digest
+
+
+def manifest_of(client: APIClient, reference: str, login: Login | None) -> Manifest:
+    """What the registry has for `reference` now; RegistryError when it has nothing or does not let us look."""
     try:
         auth = registry.auth_of(login)
         found = client.inspect_distribution(reference, auth_config=auth)  # type: ignore[no-untyped-call]
@@ -22,7 +27,35 @@ def digest_of(client: APIClient, reference: str, login: Login | None) -> str:
         raise registry.trouble(
             faults.explanation(error), "look up", reference, login, error.status_code
         ) from None
-    return str(found["Descriptor"]["digest"])
+    built = [f"{each.get('os')}/{each.get('architecture')}" for each in found.get("Platforms") or ()]
+    # Attestations stand in a list of images as one of an unknown platform; a list may name variants twice.
+    platforms = tuple(dict.fromkeys(each for each in built if "unknown" not in each and each[-1] != "/"))
+    return Manifest(str(found["Descriptor"]["digest"]), platforms)
+
+
+def sign_in(client: APIClient, image: str, login: Login) -> None:
+    """Try the login at the registry of `image`; RegistryError when it is refused.
+
+    Asked directly: the SDK's own `login` would read the home folder of whoever runs us, and keep the password.
+    """
+    host = registry.registry_of(image)
+    server = "https://index.docker.io/v1/" if host == "docker.io" else host
+    answer = client.post(
+        f"{client.base_url}/v{client.api_version}/auth",
+        json={**registry.auth_of(login), "serveraddress": server},
+    )
+    if answer.status_code >= 400:
+        try:
+            said = str(answer.json()["message"])
+        except (ValueError, KeyError, TypeError):
+            said = answer.text
+        raise registry.trouble(said, "sign in for", image, login, answer.status_code)
+
+
+def held(client: APIClient, image: str, digest: str) -> str | None:
+    """The reference of `image@digest` when it is here: our own tag, else the pinned name."""
+    names = (kept_as(image, digest), f"{image}@{digest}")
+    return next((name for name in names if _holds(client, name, digest)), None)
 
 
 def kept_as(image: str, digest: str) -> str:

@@ -21,6 +21,7 @@ def create(client: APIClient, spec: ContainerSpec, port: int | None) -> str:
     made = client.create_container(
         spec.image,
         command=list(spec.command) or None,
+        entrypoint=list(spec.entrypoint) or None,
         name=spec.name,
         labels=labels,
         environment={**spec.env, **{name: secret.reveal() for name, secret in spec.secrets.items()}},

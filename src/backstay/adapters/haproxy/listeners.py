@@ -37,8 +37,15 @@ def _listening_inodes(port: int) -> set[str]:
 
 
 def _holds(process: Path, inodes: set[str]) -> bool:
+    wanted = {f"socket:[{inode}]" for inode in inodes}
     try:
-        links = [entry.readlink() for entry in (process / "fd").iterdir()]
+        entries = list((process / "fd").iterdir())
     except OSError:
         return False
-    return any(str(link) == f"socket:[{inode}]" for link in links for inode in inodes)
+    for entry in entries:
+        try:
+            if str(entry.readlink()) in wanted:
+                return True
+        except OSError:  # closed since we listed it, as our own look at this folder is
+            continue
+    return False

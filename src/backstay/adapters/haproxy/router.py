@@ -58,6 +58,30 @@ class HaproxyRouter:
         self._listen_on(binds)
         self._obey(weights, nonce)
 
+    def version(self) -> str:
+        binary = shutil.which("haproxy") or "/usr/sbin/haproxy"
+        try:
+            said = subprocess.run(
+                [binary, "-v"], capture_output=True, text=True, timeout=5, check=False
+            ).stdout
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise RouterError("haproxy is not installed", hint="apt-get install haproxy") from error
+        found = re.search(r"version ((\d+)\.(\d+)[\w.]*)", said)
+        if found is None or (int(found[2]), int(found[3])) < LEAST_VERSION:
+            raise RouterError(
+                f"haproxy 2.6 or newer is needed, found: {said.splitlines()[:1]}",
+                hint="apt-get install haproxy, from a release or a source that has 2.6",
+            )
+        return found[1]
+
+    def refuse_taken(self, binds: tuple[Bind, ...]) -> None:
+        try:
+            ours = {(host, port) for host, port in self._holder("status")["binds"]}
+        except RouterError:
+            ours = set()
+        wanted = {(bind.host or "0.0.0.0", bind.port) for bind in binds}
+        self._refuse_taken(sorted(wanted - ours))
+
     def load(self, slots: Mapping[Slot, SlotRoutes]) -> None:
         status = self._holder("status")
         before = self.config_file.read_text()
@@ -185,7 +209,7 @@ class HaproxyRouter:
         try:
             status = self._holder("status")
         except RouterError:
-            self._check_version()
+            self.version()
             self._refuse_taken(wanted)
             self._start_holder()
             status = self._holder("status")
@@ -305,18 +329,6 @@ class HaproxyRouter:
         if not answer.get("ok"):
             raise RouterError(f"the router's holder refused to {do}: {answer.get('error')}")
         return answer
-
-    def _check_version(self) -> None:
-        binary = shutil.which("haproxy") or "/usr/sbin/haproxy"
-        try:
-            said = subprocess.run(
-                [binary, "-v"], capture_output=True, text=True, timeout=5, check=False
-            ).stdout
-        except OSError as error:
-            raise RouterError("haproxy is not installed", hint="apt-get install haproxy") from error
-        found = re.search(r"version (\d+)\.(\d+)", said)
-        if found is None or (int(found[1]), int(found[2])) < LEAST_VERSION:
-            raise RouterError(f"haproxy 2.6 or newer is needed, found: {said.splitlines()[:1]}")
 
 
 def _servers_of(slots: Mapping[Slot, SlotRoutes]) -> set[tuple[str, str]]:

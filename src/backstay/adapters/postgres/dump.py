@@ -14,7 +14,8 @@ from backstay.adapters.postgres.facts import ask_server
 from backstay.adapters.postgres.files import Draft, Written, draft, make_folder, settle, sweep
 from backstay.adapters.postgres.stream import Stream
 from backstay.adapters.postgres.tools import ANSWER_S, find_compressor, find_tool_of, run, version
-from backstay.domain.secret import redact
+from backstay.domain.room import Reach
+from backstay.domain.secret import Secret, redact
 from backstay.errors import DatabaseError
 from backstay.ports.database import Dump, DumpOrder
 
@@ -26,6 +27,11 @@ MANIFEST_FORMAT: Final = 1
 
 class PostgresTools:
     """Implements ports.database.Database."""
+
+    def reach(self, url: Secret, role: str, deadline_s: float) -> Reach:
+        from backstay.adapters.postgres.reach import reach
+
+        return reach(url, role, deadline_s)
 
     def dump(self, order: DumpOrder) -> Dump:
         hidden = [order.url, password(order.url)]

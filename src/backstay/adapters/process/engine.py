@@ -7,10 +7,12 @@ import fcntl
 import os
 import platform
 import secrets
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +23,9 @@ from backstay.adapters.process.launch import launch, order
 from backstay.adapters.process.networks import Networks
 from backstay.adapters.process.output import last_lines
 from backstay.adapters.process.records import LOG, Mark, Record, Records, is_name
-from backstay.adapters.process.release import Release, look_up
+from backstay.adapters.process.release import Release, look_up, with_digest
 from backstay.errors import EngineError, RegistryError
-from backstay.ports.engine import Container, ContainerSpec, EngineInfo, Login, Network
+from backstay.ports.engine import Container, ContainerSpec, EngineInfo, Login, Manifest, Network
 
 START_S: Final = 20.0
 DEATH_S: Final = 10.0
@@ -52,11 +54,41 @@ class ProcessEngine:
         if not os.access(place, os.W_OK | os.X_OK):
             raise EngineError(f"{place} cannot be written", hint="set BACKSTAY_HOME to a folder of yours")
         machine = platform.machine()
-        return EngineInfo(backstay.__version__, "process", f"linux/{_ARCHITECTURES.get(machine, machine)}")
+        shown = f"linux/{_ARCHITECTURES.get(machine, machine)}"
+        return EngineInfo(backstay.__version__, "process", shown, time.time(), str(place))
 
     def digest(self, image: str, version: str, login: Login | None) -> str:
         """The hash of the folder that holds the release now."""
         return look_up(image, version).digest
+
+    def manifest(self, image: str, version: str, login: Login | None) -> Manifest:
+        """The hash of the folder; it runs where this host's programs run. A digest is looked for in all versions."""
+        found = with_digest(image, version) if version.startswith("sha256:") else look_up(image, version)
+        if found is None:
+            raise RegistryError(f"no release folder {image} has the digest {version}")
+        return Manifest(found.digest, (self.info().platform,))
+
+    def sign_in(self, image: str, login: Login) -> None:
+        """There is no registry, so there is nobody to refuse the login."""
+
+    def missing_bytes(self, image: str, digest: str, login: Login | None) -> int | None:
+        """Nothing is ever fetched."""
+        return 0
+
+    def held(self, image: str, digest: str) -> str | None:
+        """The reference of the folder that has `digest` now; None when none has."""
+        found = with_digest(image, digest)
+        return None if found is None else found.reference
+
+    def finds(self, reference: str, command: str) -> bool | None:
+        """Whether the first word of a command is a program, on PATH or in the release's folder."""
+        folder = Release.parse(reference).folder
+        return shutil.which(folder / command if "/" in command else command) is not None
+
+    def free_ports(self, port_range: tuple[int, int], wanted: int) -> int:
+        """How many ports of the range are free for new processes; stops at `wanted`."""
+        reserved = {record.port for record in self._records.all() if record.port is not None}
+        return len(list(islice(loopback.free_ports(port_range, reserved), wanted)))
 
     def pull(self, image: str, version: str, digest: str, login: Login | None) -> str:
         """Make sure that the folder still is what was pinned; nothing is copied."""
@@ -280,7 +312,7 @@ def _refuse(spec: ContainerSpec) -> None:
     """What plain processes cannot have is an error, never silently left out."""
     if not is_name(spec.name):
         raise EngineError(f"{spec.name!r} cannot be the name of a process")
-    if not spec.command:
+    if not (*spec.entrypoint, *spec.command):
         raise EngineError(f"process {spec.name!r} has no command")
     if spec.volumes or spec.memory is not None:
         raise EngineError("the process engine has neither volumes nor memory limits")

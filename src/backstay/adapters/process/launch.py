@@ -41,7 +41,7 @@ def order(spec: ContainerSpec, record: Record, folder: Path, lock: int) -> dict[
     return {
         "id": record.id,
         "folder": str(folder),
-        "argv": words(spec.command, release.version, record.port),
+        "argv": words((*spec.entrypoint, *spec.command), release.version, record.port),
         "env": env,
         "cwd": str(release.folder),
         "identity": identity,

@@ -6,6 +6,8 @@ out, because running a release writes it.
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import os
 import re
@@ -68,6 +70,18 @@ def look_up(workdir: str, version: str) -> Release:
             f"the release folder {folder} cannot be read: {error.filename}: {error.strerror}",
             hint="every file of a release must be readable by whoever deploys it",
         ) from error
+
+
+def with_digest(workdir: str, digest: str) -> Release | None:
+    """The version whose folder has `digest` now; None when none has."""
+    before, _, after = workdir.partition(VERSION)
+    after = after.partition("/")[0]
+    for folder in sorted(glob.glob(f"{glob.escape(before)}*{glob.escape(after)}")):  # noqa: PTH207 - it is absolute
+        version = folder.removeprefix(before).removesuffix(after)
+        with contextlib.suppress(RegistryError):
+            if (found := look_up(workdir, version)).digest == digest:
+                return found
+    return None
 
 
 def _digest(folder: Path) -> str:
