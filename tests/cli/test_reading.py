@@ -42,7 +42,7 @@ class Doubles:
 @pytest.fixture
 def doubles(monkeypatch: pytest.MonkeyPatch) -> Doubles:
     made = Doubles(FakeEngine(), FakeRouter(), FakeProber())
-    monkeypatch.setattr(wiring, "engine", lambda: made.engine)
+    monkeypatch.setattr(wiring, "engine", lambda *_: made.engine)
     monkeypatch.setattr(wiring, "router", lambda where, app, environment: made.router)
     monkeypatch.setattr(wiring, "prober", lambda: made.prober)
     return made

@@ -17,8 +17,8 @@ def test_the_first_deploy_makes_a_version_live(town: Town) -> None:
     assert (ended.state, ended.exit_status) == (DeploymentState.SUCCEEDED, 0)
     assert town.serving == BOTH_V1
     assert [s.name for s in town.store.steps(ended.id)] == [
-        "check", "snapshot", "router", "pull", "backup", "migrate", "start", "health", "smoke",
-        "stage", "switch", "public-smoke", "bake", "retire",
+        "check", "snapshot", "router", "pull", "backup", "migrate", "start", "stage", "health",
+        "smoke", "switch", "public-smoke", "bake", "retire",
     ]  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def test_a_slot_the_router_finds_down_gets_no_traffic(town: Town) -> None:
     town.deploy("v1")
     town.router.sick.add(Slot.GREEN)
     ended = town.deploy("v2")
-    assert (ended.exit_status, ended.failed_step) == (20, "stage")
+    assert (ended.exit_status, ended.failed_step) == (20, "switch")
     assert town.router.loaded.keys() == {Slot.BLUE}
     assert town.serving == BOTH_V1
 

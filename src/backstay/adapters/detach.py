@@ -53,6 +53,7 @@ def fork_detached(title: str, work: Callable[[], int], log: Path) -> int:
         return pid
     status = 1
     try:
+        gc.enable()  # a command lives too briefly to collect; the copy does not
         _become_detached(title, log)
         status = work()
     except BaseException:  # noqa: BLE001 - the copy must not run on into the code of the process it came from

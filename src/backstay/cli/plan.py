@@ -92,8 +92,10 @@ def plan_document(application: Application, plan: Plan) -> dict[str, Any]:
 def planned_steps(application: Application, plan: Plan) -> list[str]:
     """Names of the steps that will run, in order."""
     if plan.kind == "rollback":
-        prepare = [] if plan.is_warm else ["pull", "start", "health", "smoke", "stage"]
-        return [*(["health"] if plan.is_warm else []), "router", *prepare, "switch", "public-smoke", "retire"]
+        if plan.is_warm:
+            return ["health", "router", "switch", "snapshot", "public-smoke", "retire"]
+        prepare = ["snapshot", "router", "pull", "start", "stage", "health", "smoke"]
+        return [*prepare, "switch", "public-smoke", "retire"]
     optional = {"backup": wants_backup(plan, application.environment), "migrate": bool(plan.migrating)}
     from backstay.pipeline.deploy import STEPS
 

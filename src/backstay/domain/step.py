@@ -46,6 +46,15 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Telling:
+    """An event that is still to be written; what the store adds is its number and time."""
+
+    kind: str
+    message: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One line of a deployment's story; `kind` is in the past tense, `at` RFC 3339 UTC."""
 

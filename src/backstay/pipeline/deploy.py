@@ -26,11 +26,11 @@ from backstay.pipeline.steps.switch import StageStep, SwitchStep
 
 CHECK, SNAPSHOT, ROUTER, PULL = CheckStep(), SnapshotStep(), RouterStep(), PullStep()
 BACKUP, MIGRATE = BackupStep(), MigrateStep()
-START, HEALTH, SMOKE, STAGE, SWITCH = StartStep(), HealthStep(), SmokeStep(), StageStep(), SwitchStep()
+START, STAGE, HEALTH, SMOKE, SWITCH = StartStep(), StageStep(), HealthStep(), SmokeStep(), SwitchStep()
 PUBLIC_SMOKE, BAKE, RETIRE = PublicSmokeStep(), BakeStep(), RetireStep()
 
 STEPS: tuple[Step, ...] = (
-    CHECK, SNAPSHOT, ROUTER, PULL, BACKUP, MIGRATE, START, HEALTH, SMOKE, STAGE, SWITCH, PUBLIC_SMOKE, BAKE, RETIRE,
+    CHECK, SNAPSHOT, ROUTER, PULL, BACKUP, MIGRATE, START, STAGE, HEALTH, SMOKE, SWITCH, PUBLIC_SMOKE, BAKE, RETIRE,
 )  # fmt: skip
 
 
@@ -50,9 +50,9 @@ def deploy(run: Run) -> None:
         if run.plan.migrating:
             saga.do(MIGRATE)
         saga.do(START)
+        saga.do(STAGE)
         saga.do(HEALTH)
         saga.do(SMOKE)
-        saga.do(STAGE)
         saga.do(SWITCH)
         saga.do(PUBLIC_SMOKE)
         saga.do(BAKE)

@@ -37,9 +37,9 @@ def rollback(run: Run) -> None:
         if not run.plan.is_warm:
             saga.do(PULL)
             saga.do(START)
+            saga.do(STAGE)
             saga.do(HEALTH)
             saga.do(SMOKE)
-            saga.do(STAGE)
         saga.do(SWITCH)
         if run.plan.is_warm:
             saga.do_leniently(SNAPSHOT)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from backstay.domain.step import StepRecord, StepState, Truth
+from backstay.domain.step import StepRecord, StepState, Telling, Truth
 from backstay.errors import BackstayError, LeaseLost, NeedsAttention
 from backstay.pipeline.run import Run
 
@@ -43,8 +43,8 @@ class Saga:
         """Journal the intent, act, journal the end. The step's own error comes through, journaled as failed."""
         run, store = self.run, self.run.world.store
         run.heed()
-        store.step(run.token, run.id, step.name, StepState.STARTED)
-        run.tell("step_started", step.title, step=step.name)
+        started = Telling("step_started", step.title)
+        store.step(run.token, run.id, step.name, StepState.STARTED, telling=started)
         began = run.world.clock.monotonic()
         try:
             result = step.do(run)
@@ -90,8 +90,8 @@ class Saga:
                 failed.append(error)
                 run.tell("undo_failed", f"{step.name}: {error.message}", step=step.name)
             else:
-                store.step(run.token, run.id, step.name, StepState.UNDONE)
-                run.tell("step_undone", step.title, step=step.name)
+                undone = Telling("step_undone", step.title)
+                store.step(run.token, run.id, step.name, StepState.UNDONE, telling=undone)
         return failed
 
     def _ended(
@@ -105,6 +105,8 @@ class Saga:
     ) -> None:
         run = self.run
         took_s = run.world.clock.monotonic() - began
-        run.world.store.step(run.token, run.id, step.name, state, result=result, error=error, took_s=took_s)
         kind = "step_done" if state is StepState.DONE else "step_failed"
-        run.tell(kind, error or step.title, step=step.name, took_s=round(took_s, 4))
+        telling = Telling(kind, error or step.title, {"took_s": round(took_s, 4)})
+        run.world.store.step(
+            run.token, run.id, step.name, state, result=result, error=error, took_s=took_s, telling=telling
+        )

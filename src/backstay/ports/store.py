@@ -12,7 +12,7 @@ from backstay.domain.lease import LEASE_TIME_S, Lease, Owner
 from backstay.domain.notification import Channel, Delivery, Notification
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
-from backstay.domain.step import Event, StepRecord, StepState
+from backstay.domain.step import Event, StepRecord, StepState, Telling
 
 
 class Reader(Protocol):
@@ -113,8 +113,12 @@ class Store(Reader, Protocol):
         result: Mapping[str, Any] | None = None,
         error: str | None = None,
         took_s: float | None = None,
+        telling: Telling | None = None,
     ) -> None:
-        """Write the journal: the first write of a name is its intent and gives it the next position."""
+        """Write the journal: the first write of a name is its intent and gives it the next position.
+
+        `telling` is appended as an event in the same transaction.
+        """
 
     def tell(
         self,

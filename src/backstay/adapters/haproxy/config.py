@@ -135,7 +135,7 @@ def _backend(slot: Slot, upstream: Upstream, *, filled: bool) -> str:
             "    option httpchk",
             f"    http-check send meth GET uri {_quoted(upstream.health.path)} ver HTTP/1.1{headers}",
             "    http-check expect status 200-399",
-            f"    server {SERVER} {host}:{port} check inter 1s fastinter 100ms downinter 100ms fall 3 rise 1"
+            f"    server {SERVER} {host}:{port} check inter 500ms fastinter 100ms downinter 100ms fall 3 rise 1"
             + ("" if filled else " disabled"),
         )
     )

@@ -25,7 +25,7 @@ from backstay.domain.environment import Environment
 from backstay.domain.lease import LEASE_TIME_S, Lease, Owner
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
-from backstay.domain.step import StepState
+from backstay.domain.step import StepState, Telling
 from backstay.errors import StoreError
 from backstay.ports.clock import Clock
 
@@ -170,11 +170,16 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         result: Mapping[str, Any] | None = None,
         error: str | None = None,
         took_s: float | None = None,
+        telling: Telling | None = None,
     ) -> None:
         """Write the journal. What is not given stays as it was, but a step started again has no error yet."""
+        now = self._now()
         with self.transaction() as connection:
             self._fenced(connection, token, deployment)
-            journal.write_step(connection, deployment, name, state, self._now(), result, error, took_s)
+            journal.write_step(connection, deployment, name, state, now, result, error, took_s)
+            if telling is not None:
+                told = (telling.kind, telling.message)
+                journal.append_event(connection, deployment, *told, now, step=name, data=telling.data)
 
     def tell(
         self,

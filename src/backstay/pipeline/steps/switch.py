@@ -18,7 +18,10 @@ UP_DEADLINE_S = 15.0
 
 
 class StageStep:
-    """The new slot's addresses enter the router; no traffic yet. What stood there before waits to be retired."""
+    """The new slot's addresses enter the router; no traffic yet. What stood there before waits to be retired.
+
+    This comes before the slot is healthy, so that the router's own checks find it up as soon as it is.
+    """
 
     name = "stage"
     title = "put the new slot behind the router"
@@ -34,7 +37,6 @@ class StageStep:
         )
         run.save_slots(run.slots.entered(target, mapping))
         run.world.router.load(routes_of(run, run.slots))
-        run.world.router.wait_up(target, UP_DEADLINE_S)
         return {"slot": target.value}
 
     def probe(self, run: Run, record: StepRecord) -> Truth:
@@ -61,6 +63,7 @@ class SwitchStep:
 
     def do(self, run: Run) -> dict[str, Any]:
         target = run.plan.target
+        run.world.router.wait_up(target, UP_DEADLINE_S)
         switch_s = run.world.router.switch(target, run.token)
         run.save_slots(run.slots.switched(target))
         run.tell(
