@@ -45,7 +45,8 @@ class RegistrySource:
 class Environment:
     """Settings of one environment, recorded with each deployment so that the worker never reads the file again.
 
-    Holds names of secrets and where to find them (`secrets_file`, absolute), never values.
+    Holds names of secrets and where to find them (`secrets_file`, absolute), never values. `cors` are the origins
+    that browsers may call from.
     """
 
     app: str
@@ -61,6 +62,7 @@ class Environment:
     database: DatabaseSource | None = None
     registry: RegistrySource | None = None
     smoke: tuple[SmokeTest, ...] = ()
+    cors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
