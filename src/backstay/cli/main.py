@@ -18,6 +18,7 @@ COMMANDS = {
     "rollback": ("backstay.cli.rollback", "Go back to the release that served before."),
     "plan": ("backstay.cli.plan", "Show what a deploy would do, and touch nothing."),
     "status": ("backstay.cli.status", "Show what serves now, asked from engine and router."),
+    "smoke": ("backstay.cli.smoke", "Ask the application what only a good one answers."),
     "attach": ("backstay.cli.attach", "Follow the deployment that is under way."),
     "abort": ("backstay.cli.abort", "Stop the deployment that is under way, safely."),
     "history": ("backstay.cli.history", "List the deployments of an environment, newest first."),

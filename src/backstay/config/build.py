@@ -41,6 +41,7 @@ def _environment(full: schema.Config, name: str, *, owns_network: bool) -> domai
         database=_database(full.database),
         registry=_registry(full.registry),
         smoke=tuple(_smoke(test) for test in full.smoke),
+        cors=tuple(given.cors.origins) if given.cors else (),
     )
 
 

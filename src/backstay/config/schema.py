@@ -32,6 +32,7 @@ from backstay.config.fields import (
     Name,
     Network,
     NotifyUrl,
+    Origin,
     Port,
     PortRange,
     RequestPath,
@@ -149,6 +150,15 @@ class Router(Section):
     bind: Address = key("Where it listens: HOST:PORT, or :PORT for every address.", "127.0.0.1:8080")
 
 
+class Cors(Section):
+    """Which pages of other sites may call the application from a browser."""
+
+    origins: list[Origin] = key(
+        "Origins that must be allowed, such as https://www.example; any other must not be. * is everybody.",
+        min_length=1,
+    )
+
+
 class Secrets(Section):
     """Where secret values come from."""
 
@@ -209,6 +219,7 @@ class Environment(Section):
     router: Router = group("The router of this environment.", Router)
     secrets: Secrets | None = key("Where secret values come from.", None)
     url: Url | None = key("Address at which people reach the application.", None)
+    cors: Cors | None = key("What the CORS smoke test demands of the application.", None)
     notify: list[NotifyUrl] = group("Notification URLs; kept secret. Nothing is sent yet.", list)
     policy: Policy = group("How careful to be.", Policy)
     ports: PortRange = key("Loopback ports that containers are published on.", "20000-20999")

@@ -23,57 +23,14 @@ FOREIGN_ORIGIN: Final = "https://foreign.invalid"
 
 DAY_S: Final = 86400.0
 GOOD_WORDS: Final = frozenset(
-    [
-        "ok",
-        "okay",
-        "connected",
-        "up",
-        "healthy",
-        "working",
-        "available",
-        "online",
-        "reachable",
-        "true",
-        "yes",
-        "pass",
-        "passed",
-        "passing",
-        "ready",
-        "running",
-        "alive",
-        "good",
-        "success",
-        "operational",
-    ]
-)
+    ("ok", "okay", "connected", "up", "healthy", "working", "available", "online", "reachable", "true", "yes", "pass",
+     "passed", "passing", "ready", "running", "alive", "good", "success", "operational")
+)  # fmt: skip
 BAD_WORDS: Final = frozenset(
-    [
-        "no",
-        "not",
-        "false",
-        "down",
-        "error",
-        "errors",
-        "fail",
-        "failed",
-        "failing",
-        "failure",
-        "disconnected",
-        "unavailable",
-        "unhealthy",
-        "unreachable",
-        "offline",
-        "refused",
-        "timeout",
-        "degraded",
-        "broken",
-        "dead",
-        "critical",
-        "lost",
-        "outofservice",
-        "out_of_service",
-    ]
-)
+    ("no", "not", "false", "down", "error", "errors", "fail", "failed", "failing", "failure", "disconnected",
+     "unavailable", "unhealthy", "unreachable", "offline", "refused", "timeout", "degraded", "broken", "dead",
+     "critical", "lost", "out_of_service")
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +170,8 @@ def judge_cors(origins: Sequence[str], answers: Mapping[tuple[str, str], Answer]
 def see_cors(answers: Sequence[Answer]) -> Finding:
     """What a server does for FOREIGN_ORIGIN where nobody configured which origins are right: told, never passed."""
     for answer in answers:
+        if answer.error is not None:
+            return Finding(False, answer.error)
         if _is_open_to_all(answer):
             return Finding(False, "allows every origin (*) together with credentials", _CORS_HINT, "warning")
         if _allowed(answer) == FOREIGN_ORIGIN and _with_credentials(answer):

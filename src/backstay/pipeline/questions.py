@@ -1,4 +1,4 @@
-"""The built-in smoke tests of a release in an environment, and of an address of which nothing is known."""
+"""The smoke tests of a release in an environment. What it can be asked follows from its routes and health paths."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from backstay.domain.smoke import ESSENTIAL, Answer, Finding, Kind, SmokeTest
 from backstay.pipeline.smoke import Ask, Question, configured
 from backstay.ports.prober import Prober
 
-HEALTH_PATHS = ("/api/v1/health/", "/api/health/", "/health/", "/health", "/healthz")
-API_PATHS = ("/api/v1/", "/api/")
 REDIRECTS = 3
 
 Look = Callable[[], Finding]
@@ -47,9 +45,9 @@ def of_release(
         Kind.API: [_api_question(api)],
         Kind.TIME: [_times(asked)],
         Kind.DATABASE: [_database(list(healths.values()), environment.database is not None)],
-        Kind.TLS: [_look(Kind.TLS, looks.tls, "the environment has no https url")],
+        Kind.TLS: [look(Kind.TLS, looks.tls, "the environment has no https url")],
         Kind.CORS: [_cors(environment.cors, api_health(release, healths))],
-        Kind.CONTAINERS: [_look(Kind.CONTAINERS, looks.containers, "no containers are known")],
+        Kind.CONTAINERS: [look(Kind.CONTAINERS, looks.containers, "no containers are known")],
     }
     built_in = [question for kind in Kind if kind in wanted for question in found[kind]]
     return built_in + [configured(test, prober) for test in environment.smoke]
@@ -90,12 +88,12 @@ def _page(release: Release) -> SmokeTest | None:
 
 def _frontend(release: Release, page: SmokeTest | None) -> Question:
     if page is None:
-        return _inapplicable(Kind.FRONTEND, "no route serves /")
+        return inapplicable(Kind.FRONTEND, "no route serves /")
     component = release.component_for("/")
     serves_api = component is not None and component.health.path != "/"
 
     def judge(answers: Sequence[Answer], ask: Ask) -> Finding:
-        answer = _followed(page, answers[0], ask)
+        answer = followed(page, answers[0], ask)
         if answer.error is None and 300 <= answer.status < 400:
             return does_not_apply(f"/ redirects to {answer.headers.get('location', 'nowhere')}")
         if serves_api and answer.error is None and (answer.status == 404 or kinds.is_json(answer)):
@@ -105,7 +103,7 @@ def _frontend(release: Release, page: SmokeTest | None) -> Question:
     return Question(Kind.FRONTEND, (page,), judge)
 
 
-def _followed(test: SmokeTest, answer: Answer, ask: Ask) -> Answer:
+def followed(test: SmokeTest, answer: Answer, ask: Ask) -> Answer:
     """The answer after redirects that stay on the same site; one that leads elsewhere is returned as it is."""
     for _ in range(REDIRECTS):
         location = urlsplit(answer.headers.get("location", ""))
@@ -131,7 +129,7 @@ def _api(release: Release) -> SmokeTest | None:
 
 def _api_question(api: SmokeTest | None) -> Question:
     if api is None:
-        return _inapplicable(Kind.API, "no route but /")
+        return inapplicable(Kind.API, "no route but /")
     return Question(Kind.API, (api,), lambda answers, ask: kinds.judge_api(api.path, answers[0], named=False))
 
 
@@ -144,7 +142,7 @@ def api_health(release: Release, healths: Mapping[str, SmokeTest]) -> SmokeTest 
 
 def _times(tests: Sequence[SmokeTest]) -> Question:
     if not tests:
-        return _inapplicable(Kind.TIME, "nothing is asked")
+        return inapplicable(Kind.TIME, "nothing is asked")
     return Question(
         Kind.TIME,
         tuple(tests),
@@ -154,7 +152,7 @@ def _times(tests: Sequence[SmokeTest]) -> Question:
 
 def _database(tests: Sequence[SmokeTest], known: bool) -> Question:
     if not tests:
-        return _inapplicable(Kind.DATABASE, "no health path is asked")
+        return inapplicable(Kind.DATABASE, "no health path is asked")
     return Question(
         Kind.DATABASE,
         tuple(tests),
@@ -166,9 +164,9 @@ def _database(tests: Sequence[SmokeTest], known: bool) -> Question:
 
 def _cors(origins: Sequence[str], test: SmokeTest | None) -> Question:
     if not origins:
-        return _inapplicable(Kind.CORS, "cors.origins is not configured")
+        return inapplicable(Kind.CORS, "cors.origins is not configured")
     if test is None:
-        return _inapplicable(Kind.CORS, "no health path is asked")
+        return inapplicable(Kind.CORS, "no health path is asked")
     asked = {key: cors_request(test, *key) for key in cors_keys(origins)}
     return Question(
         Kind.CORS,
@@ -191,11 +189,11 @@ def cors_request(test: SmokeTest, method: str, origin: str) -> SmokeTest:
     return replace(test, method=method, headers=headers)
 
 
-def _look(kind: Kind, look: Look | None, otherwise: str) -> Question:
-    if look is None:
-        return _inapplicable(kind, otherwise)
-    return Question(kind, (), lambda answers, ask: look())
+def look(kind: Kind, looked: Look | None, otherwise: str) -> Question:
+    if looked is None:
+        return inapplicable(kind, otherwise)
+    return Question(kind, (), lambda answers, ask: looked())
 
 
-def _inapplicable(kind: Kind, why: str) -> Question:
+def inapplicable(kind: Kind, why: str) -> Question:
     return Question(kind, (), lambda answers, ask: does_not_apply(why))

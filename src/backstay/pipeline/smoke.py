@@ -19,7 +19,6 @@ from backstay.ports.prober import Prober
 
 TRIES = 2
 PAUSE_S = 0.5
-WORKERS = 32
 GRACE_S = 0.25
 """An answer that ends just at its deadline may still be told."""
 
@@ -41,11 +40,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Patience:
-    """How often to try in all, how long to wait in between, and the one deadline for everything. Seconds."""
+    """How often to try in all, how long to wait in between, the one deadline for everything (seconds), and how many requests
+    may be under way at once: a small server that is asked more looks slow."""
 
     deadline_s: float
     tries: int = TRIES
     pause_s: float = PAUSE_S
+    at_once: int = 16
 
 
 def smoke(
@@ -64,8 +65,7 @@ def smoke(
     results: dict[str, CheckResult] = {}
     due = list(questions)
     for number in range(1, patience.tries + 1):
-        left = end - clock.monotonic()
-        found = _try(due, ask, clock, max(left, 0.0))
+        found = _try(due, ask, clock, end, patience.at_once)
         results.update((r.id, r) for r in found)
         told(number, found)
         again = {r.id for r in failures(found)}
@@ -76,11 +76,17 @@ def smoke(
     return [results[q.id] for q in questions]
 
 
-def _try(questions: Sequence[Question], ask: Ask, clock: Clock, left_s: float) -> list[CheckResult]:
-    """Ask everything at once. Equal requests of several questions are sent once."""
+def _try(
+    questions: Sequence[Question], ask: Ask, clock: Clock, end: float, at_once: int
+) -> list[CheckResult]:
+    """Ask everything at once. Equal requests of several questions are sent once. `end` is the clock's time."""
+    left_s = max(0.0, end - clock.monotonic())
 
     def clipped(test: SmokeTest) -> Answer:
-        return ask(replace(test, deadline_s=min(test.deadline_s, left_s)))
+        left = end - clock.monotonic()
+        if left <= 0:
+            return Answer(error="the time for all tests is over")
+        return ask(replace(test, deadline_s=min(test.deadline_s, left)))
 
     def looked(question: Question) -> CheckResult:
         began = clock.monotonic()
@@ -89,7 +95,7 @@ def _try(questions: Sequence[Question], ask: Ask, clock: Clock, left_s: float) -
     asked = {_key(test): test for q in questions for test in q.requests}
     jobs: dict[Any, Callable[[], Any]] = {key: partial(clipped, test) for key, test in asked.items()}
     jobs |= {q.id: partial(looked, q) for q in questions if not q.requests}
-    done = all_at_once(jobs, left_s)
+    done = all_at_once(jobs, left_s, at_once)
     late = f"no answer within {left_s:.1f} s"
     results = []
     for question in questions:
@@ -110,7 +116,7 @@ def _key(test: SmokeTest) -> tuple[Any, ...]:
     return (test.method, test.path, tuple(sorted(test.headers.items())), test.deadline_s)
 
 
-def all_at_once(jobs: Mapping[Any, Callable[[], Any]], deadline_s: float) -> dict[Any, Any]:
+def all_at_once(jobs: Mapping[Any, Callable[[], Any]], deadline_s: float, at_once: int) -> dict[Any, Any]:
     """What each job returned, by its key; those that did not end in time are missing.
 
     The threads are daemons, so a job that hangs (a name server that is silent) cannot keep the process.
@@ -131,7 +137,7 @@ def all_at_once(jobs: Mapping[Any, Callable[[], Any]], deadline_s: float) -> dic
             except BaseException as error:  # noqa: BLE001 - raised again where somebody waits for it
                 ended.put((key, None, error))
 
-    for _ in range(min(len(jobs), WORKERS)):
+    for _ in range(min(len(jobs), at_once)):
         threading.Thread(target=work, daemon=True).start()
     done: dict[Any, Any] = {}
     end = time.monotonic() + deadline_s + GRACE_S
@@ -175,14 +181,17 @@ def ask_privately(prober: Prober, release: Release, placements: Mapping[str, Pla
     return ask
 
 
-def ask_publicly(prober: Prober, bind: Bind, target: Slot, nonce: str) -> Ask:
-    """Asks through the router, with the nonce that makes it say which slot answered; it must be `target`."""
+def ask_publicly(prober: Prober, bind: Bind, target: Slot, nonce: str | None) -> Ask:
+    """Asks through the router, with the nonce that makes it say which slot answered; it must be `target`.
+
+    Without a nonce the router does not say, and whoever answers is believed."""
     host = "127.0.0.1" if bind.host in ("", "0.0.0.0", "::") else bind.host
 
     def ask(test: SmokeTest) -> Answer:
-        answer = _send(prober, test, host, bind.port, {**test.headers, "X-Backstay-Probe": nonce})
+        probe = {"X-Backstay-Probe": nonce} if nonce is not None else {}
+        answer = _send(prober, test, host, bind.port, {**test.headers, **probe})
         slot = answer.headers.get("x-backstay-slot")
-        if answer.error is None and slot != target.value:
+        if nonce is not None and answer.error is None and slot != target.value:
             stranger = f"slot {slot or 'unknown'} answered, not {target.value}: is the listener our router?"
             return replace(answer, error=stranger)
         return answer
