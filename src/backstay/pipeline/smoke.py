@@ -40,8 +40,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Patience:
-    """How often to try in all, how long to wait in between, the one deadline for everything (seconds), and how many requests
-    may be under way at once: a small server that is asked more looks slow."""
+    """How often to try in all, how long to wait in between, and the one deadline for everything. Seconds.
+
+    `at_once`: requests under way; a small server that is asked more than its listen queue holds looks slow.
+    """
 
     deadline_s: float
     tries: int = TRIES
