@@ -1,4 +1,4 @@
-"""Each of the eight kinds passes for a good answer, fails for a bad one, and never passes for one that tells nothing."""
+"""Each kind passes for a good answer, fails for a bad one, and never passes for one that tells nothing."""
 
 from __future__ import annotations
 
