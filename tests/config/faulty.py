@@ -28,11 +28,17 @@ EDITS: Final[dict[str, tuple[str, str, int, str]]] = {
     "approvals": ("bake: 10m", "approvals: {required: 1}", 23, "policy.approvals: unknown key"),
     "canary": ("bake: 10m", "canary: [5, 25, 100]", 23, "policy.canary: unknown key"),
     "tls": ('{bind: "127.0.0.1:8443"}', '{bind: ":443", tls: {}}', 21, "router.tls: unknown key"),
-    "cors": (
+    "cors without origins": (
         "    secrets: {file: prod.env}",
         "    secrets: {file: a}\n    cors: {}",
         23,
-        "prod.cors: unknown key",
+        'prod.cors: the key "origins" is missing',
+    ),
+    "cors origin with a path": (
+        "    secrets: {file: prod.env}",
+        '    secrets: {file: a}\n    cors: {origins: ["https://www.example/"]}',
+        23,
+        "origins[0]: must be an origin in lower case without a path",
     ),
     "unknown trigger": ("failed_probes", "failed_probe", 23, 'did you mean "failed_probes"?'),
     "missing image": (

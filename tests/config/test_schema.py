@@ -161,6 +161,7 @@ HEADINGS: Final = {
     "Registry": "registry",
     "Environment": "environments.NAME",
     "Router": "environments.NAME.router",
+    "Cors": "environments.NAME.cors",
     "Secrets": "environments.NAME.secrets",
     "Policy": "environments.NAME.policy",
     "Triggers": "environments.NAME.policy.triggers",

@@ -48,3 +48,22 @@ class DeadlineSocket(socket.socket):
         """Close the descriptor now, also under a stream that was not read to its end."""
         if self.fileno() >= 0:
             socket.close(self.detach())
+
+
+def connected(host: str, port: int, deadline: Deadline) -> DeadlineSocket:
+    """To the first address of `host` that takes the connection; raises what the last one said."""
+    refused: OSError | None = None
+    for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        made = DeadlineSocket(family, deadline)
+        try:
+            made.connect(address)
+        except TimeoutError:
+            made.end()
+            raise
+        except OSError as error:
+            made.end()
+            refused = error
+        else:
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return made
+    raise refused or OSError(f"{host} has no address")

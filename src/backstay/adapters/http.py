@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from backstay.adapters.deadline import Deadline, DeadlineSocket
-from backstay.domain.smoke import Answer
+from backstay.adapters.deadline import Deadline, connected
+from backstay.domain.smoke import Answer, Certificate
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of a body that are read; the rest of a larger one is not needed to judge it."""
@@ -34,10 +34,11 @@ class HttpProber:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         deadline_s: float = 2.0,
+        tls: bool = False,
     ) -> Answer:
         began = time.monotonic()
         sent = {"User-Agent": "backstay", "Connection": "close", **(headers or {})}
-        connection = _Connection(host, port, Deadline(deadline_s))
+        connection = _Connection(host, port, Deadline(deadline_s), tls)
         try:
             connection.request(method, quote(path, safe=KEPT_IN_PATHS), headers=sent)
             response = connection.getresponse()
@@ -52,6 +53,11 @@ class HttpProber:
             connection.close()
         received = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, received, body, time.monotonic() - began)
+
+    def certificate(self, host: str, port: int, *, deadline_s: float = 5.0) -> Certificate:
+        from backstay.adapters.tls import certificate
+
+        return certificate(host, port, Deadline(deadline_s))
 
     def find_json(self, body: bytes, path: str) -> tuple[bool, Any]:
         import jsonpath
@@ -84,28 +90,17 @@ class _Connection(http.client.HTTPConnection):
 
     response_class = _Response
 
-    def __init__(self, host: str, port: int, deadline: Deadline) -> None:
+    def __init__(self, host: str, port: int, deadline: Deadline, tls: bool) -> None:
         super().__init__(host, port)
         self._deadline = deadline
+        self._tls = tls
 
     def connect(self) -> None:
-        """To the first address of the host that takes the connection; raises what the last one said."""
-        refused: OSError | None = None
-        for family, _, _, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
-            made = DeadlineSocket(family, self._deadline)
-            try:
-                made.connect(address)
-            except TimeoutError:
-                made.end()
-                raise
-            except OSError as error:
-                made.end()
-                refused = error
-            else:
-                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.sock = made
-                return
-        raise refused or OSError(f"{self.host} has no address")
+        self.sock = connected(self.host, self.port, self._deadline)
+        if self._tls:
+            from backstay.adapters.tls import encrypted
+
+            self.sock = encrypted(self.sock, self.host, self._deadline)
 
 
 def _beginning_of(response: http.client.HTTPResponse) -> bytes:

@@ -20,6 +20,7 @@ COMMANDS = {
     "check": ("backstay.cli.check", "Look at all that a deploy will need, and touch nothing."),
     "plan": ("backstay.cli.plan", "Show what a deploy would do, and touch nothing."),
     "status": ("backstay.cli.status", "Show what serves now, asked from engine and router."),
+    "smoke": ("backstay.cli.smoke", "Ask the application what only a good one answers."),
     "attach": ("backstay.cli.attach", "Follow the deployment that is under way."),
     "abort": ("backstay.cli.abort", "Stop the deployment that is under way, safely."),
     "lock": ("backstay.cli.lock", "Lock an environment for maintenance, free it, show who holds it."),

@@ -49,6 +49,7 @@ def _environment(full: schema.Config, name: str, *, owns_network: bool) -> domai
         engine=given.engine,
         smoke=tuple(_smoke(test) for test in full.smoke),
         channels=tuple(_channel(url) for url in _receivers(given.notify)),
+        cors=tuple(given.cors.origins) if given.cors else (),
     )
 
 

@@ -32,6 +32,7 @@ from backstay.config.fields import (
     Name,
     Network,
     NotifyUrl,
+    Origin,
     Port,
     PortRange,
     RequestPath,
@@ -158,6 +159,15 @@ class Router(Section):
     bind: Address = key("Where it listens: HOST:PORT, or :PORT for every address.", "127.0.0.1:8080")
 
 
+class Cors(Section):
+    """Which pages of other sites may call the application from a browser."""
+
+    origins: list[Origin] = key(
+        "Origins that must be allowed, such as https://www.example; any other must not be. * is everybody.",
+        min_length=1,
+    )
+
+
 class Secrets(Section):
     """Where secret values come from."""
 
@@ -221,6 +231,7 @@ class Environment(Section):
     router: Router = group("The router of this environment.", Router)
     secrets: Secrets | None = key("Where secret values come from.", None)
     url: Url | None = key("Address at which people reach the application.", None)
+    cors: Cors | None = key("What the CORS smoke test demands of the application.", None)
     notify: list[NotifyUrl] = group(
         "URLs of receivers of notifications, of any kind Apprise knows; kept secret.", list
     )

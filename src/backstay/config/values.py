@@ -222,6 +222,24 @@ def url(value: Any) -> str:
     return str(value)
 
 
+def origin(value: Any) -> str:
+    """As a browser sends it, so it can be compared letter by letter."""
+    if value == "*":
+        return "*"
+    try:
+        parts = urlsplit(url(value))
+    except ValueError:
+        parts = urlsplit("")
+    if (
+        not parts.netloc
+        or value != f"{parts.scheme}://{parts.netloc}"
+        or "@" in value
+        or value != value.lower()
+    ):
+        raise ValueError("must be an origin in lower case without a path, like https://www.example, or *")
+    return str(value)
+
+
 def notify_url(value: Any) -> str:
     if not isinstance(value, str) or re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", value) is None:
         raise ValueError("must be a notification URL like slack://… or json://…")

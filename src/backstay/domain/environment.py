@@ -48,7 +48,7 @@ class Environment:
     """Settings of one environment, recorded with each deployment so that the worker never reads the file again.
 
     Holds names of secrets and where to find them (`secrets_file`, absolute), never values. `engine` is `docker` or
-    `process`; a process has no network, only a name for the host's.
+    `process`; a process has no network, only a name for the host's. `cors` are the origins that browsers may call from.
     """
 
     app: str
@@ -66,6 +66,7 @@ class Environment:
     registry: RegistrySource | None = None
     smoke: tuple[SmokeTest, ...] = ()
     channels: tuple[Channel, ...] = ()
+    cors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from backstay.domain.check import CheckResult as CheckResult
+
+
+class Kind(StrEnum):
+    """The eight kinds of built-in smoke tests; `domain/kinds.py` judges them."""
+
+    FRONTEND = "frontend"
+    HEALTH = "backend health"
+    API = "api"
+    TIME = "response time"
+    DATABASE = "database"
+    TLS = "tls"
+    CORS = "cors"
+    CONTAINERS = "containers"
+
+
+ESSENTIAL = frozenset({Kind.FRONTEND, Kind.HEALTH, Kind.API})
+"""The kinds of the essential set; all others belong to the full one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +63,31 @@ class Answer:
     @property
     def is_healthy(self) -> bool:
         return self.error is None and 200 <= self.status < 400
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one test found. Not `ok` with severity "error" fails; a "warning" or "notice" is told and fails nothing."""
+
+    ok: bool
+    detail: str
+    hint: str | None = None
+    severity: str = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a server showed at the beginning of TLS. `fault` says why nobody should trust it; `expires_at` is a Unix
+    time in seconds, known when it is trusted; `error` is set, and nothing else, when no certificate came."""
+
+    expires_at: float | None = None
+    fault: str | None = None
+    error: str | None = None
+
+
+def failures(results: Iterable[CheckResult]) -> list[CheckResult]:
+    """Those that fail the whole: not ok, and more than a warning."""
+    return [r for r in results if not r.ok and r.severity == "error"]
 
 
 def fault_of(test: SmokeTest, answer: Answer, found: Mapping[str, Any]) -> str | None:

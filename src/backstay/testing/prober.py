@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from backstay.domain.smoke import Answer
+from backstay.domain.smoke import Answer, Certificate
 
 
 class FakeProber:
@@ -15,6 +15,7 @@ class FakeProber:
     def __init__(self) -> None:
         self.answer: Callable[[int, str], Answer] = lambda port, path: Answer(200, took_s=0.01)
         self.slot: Callable[[], str] = lambda: ""
+        self.shown = Certificate(error="no TLS here")
         self.asked: list[tuple[int, str]] = []
 
     def ask(
@@ -26,16 +27,27 @@ class FakeProber:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         deadline_s: float = 2.0,
+        tls: bool = False,
     ) -> Answer:
         self.asked.append((port, path))
-        answer = self.answer(port, path)
+        answer = _with_page(self.answer(port, path))
         if "X-Backstay-Probe" not in (headers or {}):
             return answer
         shown = {**answer.headers, "x-backstay-slot": self.slot()}
         return Answer(answer.status, shown, answer.body, answer.took_s, answer.error)
+
+    def certificate(self, host: str, port: int, *, deadline_s: float = 5.0) -> Certificate:
+        return self.shown
 
     def find_json(self, body: bytes, path: str) -> tuple[bool, Any]:
         """Only plain `$.key` paths."""
         value = json.loads(body or b"{}")
         key = path.removeprefix("$.")
         return (True, value[key]) if isinstance(value, dict) and key in value else (False, None)
+
+
+def _with_page(answer: Answer) -> Answer:
+    """A plain 200 is answered with a page, as a server does."""
+    if answer.status != 200 or answer.body or answer.headers or answer.error:
+        return answer
+    return Answer(200, {"content-type": "text/html"}, b"<title>Shop</title>", answer.took_s)

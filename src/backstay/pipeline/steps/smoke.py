@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
-from backstay.domain.slot import Placement
-from backstay.domain.smoke import Answer, CheckResult, Expectation, SmokeTest, fault_of
+from backstay.domain.policy import SmokeSet
+from backstay.domain.smoke import CheckResult, Kind, failures
 from backstay.domain.step import StepRecord, Truth
 from backstay.errors import StepFailed
+from backstay.pipeline.containers import look_at_containers
+from backstay.pipeline.questions import Looks, of_release, private_kinds, public_kinds
 from backstay.pipeline.run import Run
+from backstay.pipeline.smoke import Ask, Patience, ask_privately, ask_publicly, smoke
 from backstay.pipeline.steps.start import placements_of
-from backstay.ports.prober import Prober
 
-TRIES = 2
-PAUSE_S = 0.5
-WORKERS = 8
-
-Ask = Callable[[SmokeTest], tuple[Answer, str | None]]
-"""Sends a test's request; returns the answer, and what is wrong with who answered, if anything."""
+DEADLINE_S = 60.0
+"""For all tests and both tries; each test has a shorter deadline of its own."""
 
 
 class SmokeStep:
@@ -29,7 +27,7 @@ class SmokeStep:
     title = "smoke-test the new slot in private"
 
     def do(self, run: Run) -> dict[str, Any]:
-        return must_pass(run, self.name, lambda: run_tests(run, private(run)))
+        return must_pass(run, self.name, private(run), private_kinds(is_full(run)))
 
     def probe(self, run: Run, record: StepRecord) -> Truth:
         return Truth.NOT_HAPPENED
@@ -45,7 +43,7 @@ class PublicSmokeStep:
     title = "smoke-test the public route"
 
     def do(self, run: Run) -> dict[str, Any]:
-        return must_pass(run, self.name, lambda: run_tests(run, public(run)))
+        return must_pass(run, self.name, public(run), public_kinds(is_full(run)))
 
     def probe(self, run: Run, record: StepRecord) -> Truth:
         return Truth.NOT_HAPPENED
@@ -54,89 +52,46 @@ class PublicSmokeStep:
         """Asking changes nothing."""
 
 
-def must_pass(run: Run, step: str, attempt: Callable[[], list[CheckResult]]) -> dict[str, Any]:
+def is_full(run: Run) -> bool:
+    return run.environment.policy.smoke is SmokeSet.FULL
+
+
+def must_pass(run: Run, step: str, ask: Ask, wanted: frozenset[Kind]) -> dict[str, Any]:
     """Try up to twice; tell every result of the last try; StepFailed when one failed both times."""
-    results: list[CheckResult] = []
-    for left in reversed(range(TRIES)):
-        results = attempt()
-        if all(r.ok for r in results) or not left:
-            break
-        run.pause(PAUSE_S)
+    results = run_tests(run, ask, wanted, Patience(DEADLINE_S))
     for result in results:
-        run.tell("smoke_done", f"{result.id}: {result.detail}", step=step, ok=result.ok)
-    bad = [r for r in results if not r.ok]
-    if bad:
+        run.tell(
+            "smoke_done", f"{result.id}: {result.detail}", step=step, ok=result.ok, severity=result.severity
+        )
+    if bad := failures(results):
         raise StepFailed(
             "smoke failed: " + "; ".join(f"{r.id}: {r.detail}" for r in bad),
             hint=f"backstay events {run.id} shows every answer",
         )
-    return {"passed": [r.id for r in results]}
+    return {"passed": [r.id for r in results if r.ok]}
 
 
-def tests_of(run: Run) -> list[SmokeTest]:
-    """The health path of every routed component, then the tests of the configuration."""
-    own = []
-    for name, component in run.release.components.items():
-        path = component.health.path
-        served_by = run.release.component_for(path)
-        if served_by is not None and served_by.name == name:
-            own.append(
-                SmokeTest(f"{name} health", path, headers=component.health.headers, expect=Expectation())
-            )
-    return own + list(run.environment.smoke)
+def run_tests(run: Run, ask: Ask, wanted: frozenset[Kind], patience: Patience) -> list[CheckResult]:
+    """The tests of this release that apply, without those that have nothing to say about it."""
+    since = datetime.fromisoformat(run.deployment.created_at)
+    looks = Looks(containers=lambda: look_at_containers(run.world.engine, placements_of(run), since))
+    questions = of_release(run.release, run.environment, run.world.prober, wanted=wanted, looks=looks)
+    results = smoke(questions, ask, patience, run.world.clock, run.pause)
+    return [
+        replace(r, detail=run.redact(r.detail)) for r in results if not r.detail.startswith("does not apply")
+    ]
 
 
-def run_tests(run: Run, ask: Ask) -> list[CheckResult]:
-    """All tests at once, in the order of their definition."""
-    tests = tests_of(run)
-    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-        return list(pool.map(lambda test: judge(test, ask, run.world.prober, run), tests))
-
-
-def judge(test: SmokeTest, ask: Ask, prober: Prober, run: Run) -> CheckResult:
-    """Send one test and say what is wrong with its answer."""
-    answer, stranger = ask(test)
-    found = {}
-    for path in test.expect.json:
-        present, value = prober.find_json(answer.body, path)
-        if present:
-            found[path] = value
-    fault = stranger or fault_of(test, answer, found)
-    detail = fault or f"{answer.status} in {answer.took_s * 1000:.0f} ms"
-    return CheckResult(test.name, fault is None, run.redact(detail), answer.took_s)
+def passes_in_public(run: Run) -> bool:
+    """One try through the public route, as the bake repeats it."""
+    return not failures(run_tests(run, public(run), public_kinds(is_full(run)), Patience(DEADLINE_S, 1)))
 
 
 def private(run: Run) -> Ask:
     """Asks the containers directly; the router has no part in it."""
-    placements = placements_of(run)
-
-    def ask(test: SmokeTest) -> tuple[Answer, str | None]:
-        component = run.release.component_for(test.path)
-        if component is None:
-            return Answer(error=f"no route serves {test.path}"), None
-        placement: Placement = placements[component.name]
-        return _send(run, test, placement.host, placement.port, test.headers), None
-
-    return ask
+    return ask_privately(run.world.prober, run.release, placements_of(run))
 
 
 def public(run: Run) -> Ask:
     """Asks through the router, with the nonce that makes it say which slot answered."""
-    bind = run.environment.bind
-    host = "127.0.0.1" if bind.host in ("", "0.0.0.0", "::") else bind.host
-    target = run.plan.target.value
-
-    def ask(test: SmokeTest) -> tuple[Answer, str | None]:
-        answer = _send(run, test, host, bind.port, {**test.headers, "X-Backstay-Probe": run.nonce})
-        slot = answer.headers.get("x-backstay-slot")
-        if answer.error is None and slot != target:
-            return answer, f"slot {slot or 'unknown'} answered, not {target}: is the listener our router?"
-        return answer, None
-
-    return ask
-
-
-def _send(run: Run, test: SmokeTest, host: str, port: int, headers: Mapping[str, str]) -> Answer:
-    return run.world.prober.ask(
-        host, port, test.path, method=test.method, headers=headers, deadline_s=test.deadline_s
-    )
+    return ask_publicly(run.world.prober, run.environment.bind, run.plan.target, run.nonce)

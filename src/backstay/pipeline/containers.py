@@ -1,0 +1,29 @@
+"""The state of a slot's containers, as a smoke test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from backstay.domain.kinds import ContainerState, judge_containers
+from backstay.domain.slot import Placement
+from backstay.domain.smoke import Finding
+from backstay.errors import EngineError
+from backstay.ports.engine import Container, Engine
+
+
+def look_at_containers(engine: Engine, placements: Mapping[str, Placement], since: datetime) -> Finding:
+    """Ask the engine for each container; restarts before `since` are history and do not count."""
+    try:
+        found = {name: engine.inspect(placement.container) for name, placement in placements.items()}
+    except EngineError as error:
+        return Finding(False, error.message, error.hint)
+    return judge_containers({name: _state(c, since) if c else None for name, c in found.items()})
+
+
+def _state(found: Container, since: datetime) -> ContainerState:
+    try:
+        is_fresh = datetime.fromisoformat(found.started_at) >= since
+    except (ValueError, TypeError):  # an engine that does not say when: count all, rather than none
+        is_fresh = True
+    return ContainerState(found.running, found.restarting, found.restarts if is_fresh else 0, found.exit_code)
