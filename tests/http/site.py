@@ -51,7 +51,7 @@ class Site:
         class Handler(BaseHTTPRequestHandler):
             def _reply(self) -> None:
                 site.asked.append(f"{self.command} {self.path}")
-                reply = site.answering(self.command, self.path, self.headers)
+                reply = site.answering(self.command, self.path, dict(self.headers))
                 time.sleep(reply.wait_s)
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
