@@ -30,6 +30,7 @@ def test_all_is_well(site: Site) -> None:
         "variables", "config", "engine", "clock", "registry", "manifest backend", "manifest frontend",
         "artifact backend", "artifact frontend", "disk", "memory", "deployment", "database",
         "database container", "connections", "network", "ports", "bind", "proxy",
+            "notify",
     ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from backstay.pipeline.checks.deployment import deployment
 from backstay.pipeline.checks.disk import disk
 from backstay.pipeline.checks.engine import clock, engine, registry
 from backstay.pipeline.checks.memory import memory
+from backstay.pipeline.checks.notify import notify
 from backstay.pipeline.checks.router import bind, network, ports, proxy
 from backstay.pipeline.checks.subject import Subject
 from backstay.pipeline.checks.variables import variables
@@ -45,3 +46,4 @@ def _all(subject: Subject) -> Iterator[Check]:
     yield ports(subject)
     yield bind(subject)
     yield proxy(subject)
+    yield notify(subject)

@@ -5,10 +5,11 @@ set -euo pipefail
 
 usage() {
     cat >&2 <<'USAGE'
-usage: deployment-rollback.sh ENV [frontend|backend|all] [--dry-run]
+usage: deployment-rollback.sh ENV [frontend|backend|all] [--dry-run] [--force]
 
   ENV          environment, such as prod
   --dry-run    show the plan and change nothing
+  --force      also bring components together that never served together
 
 Without a component, all of them. For components with other names: backstay rollback ENV COMPONENT
 USAGE
@@ -19,7 +20,7 @@ words=()
 options=()
 for word in "$@"; do
     case $word in
-        --dry-run) options=(--dry-run) ;;
+        --dry-run | --force) options+=("$word") ;;
         '' | -*) usage ;;
         *) words+=("$word") ;;
     esac

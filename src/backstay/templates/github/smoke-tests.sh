@@ -8,7 +8,7 @@ usage() {
 usage: smoke-tests.sh URL [RETRIES] [DELAY]
 
   URL        http:// or https:// address of the application
-  RETRIES    how often a failed test is tried again
+  RETRIES    how often to try in all; only what failed is tried again
   DELAY      seconds between two tries
 USAGE
     exit 2
