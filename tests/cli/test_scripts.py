@@ -98,7 +98,6 @@ GOOD: list[tuple[str, list[str], list[str]]] = [
     (ROLLBACK, ["prod", "backend"], ["rollback", "prod", "backend"]),
     (ROLLBACK, ["prod", "backend", "--dry-run"], ["rollback", "prod", "backend", "--dry-run"]),
     (ROLLBACK, ["--dry-run", "prod"], ["rollback", "prod", "all", "--dry-run"]),
-    (ROLLBACK, ["prod", "backend", "--force"], ["rollback", "prod", "backend", "--force"]),
     (NOTIFY, ["prod", "started", "all", "Deployment initiated"],
      ["notify", "--", "prod", "started", "all", "Deployment initiated"]),
     (NOTIFY, ["prod", "on fire", "backend", "--json is no option here; 'quotes' $HOME `id`"],

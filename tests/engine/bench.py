@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
-
-import pytest
 
 from backstay.ports.engine import ContainerSpec, Engine
 
@@ -33,13 +31,6 @@ class Bench:
     network: str
     labels: Mapping[str, str]
     prefix: str
-    lacks: Mapping[str, str] = field(default_factory=dict)
-    """What this engine cannot do by its nature, and why; tests of it are skipped with that reason."""
-
-    def needs(self, ability: str) -> None:
-        """Skip the test when the engine lacks `ability`."""
-        if ability in self.lacks:
-            pytest.skip(self.lacks[ability])
 
     def spec(self, name: str, script: str, **changes: Any) -> ContainerSpec:
         """A container that runs a Python script."""

@@ -41,8 +41,7 @@ def process_bench(tmp_path: Path) -> Iterator[Bench]:
     release = str(tmp_path / "{version}")
     image = engine.pull(release, "v1", engine.digest(release, "v1", None), None)
     engine.network(prefix, create=True, labels=labels)
-    lacks = {"isolation": "a plain process listens where it wants; nothing stands between it and the host"}
-    yield Bench(engine, image, prefix, labels, prefix, lacks)
+    yield Bench(engine, image, prefix, labels, prefix)
     for process in engine.find({LABEL: prefix}):
         engine.remove(process.id)
 

@@ -55,16 +55,6 @@ def test_server_answers_on_a_port_of_the_range(bench: Bench) -> None:
     until(answers(container, "hello"), "an answer")
 
 
-def test_port_is_published_on_loopback_only(bench: Bench) -> None:
-    bench.needs("isolation")
-    container = bench.engine.run(bench.server("web"))
-    until(answers(container, "hello"), "an answer")
-    gateway = bench.engine.network(bench.network, create=False, labels={}).gateway
-    with closing(socket.socket()) as probe:
-        probe.settimeout(2)
-        assert probe.connect_ex((gateway, container.port)) != 0
-
-
 def test_port_stays_over_stop_and_start(bench: Bench) -> None:
     spec = bench.server("web")
     container = bench.engine.run(spec)

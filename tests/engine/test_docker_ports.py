@@ -11,7 +11,7 @@ import pytest
 
 from backstay.adapters import loopback
 from backstay.errors import EngineError
-from tests.engine.bench import Bench
+from tests.engine.bench import Bench, until
 from tests.world import World
 
 pytestmark = pytest.mark.world
@@ -80,3 +80,18 @@ def test_a_stopped_container_whose_port_is_gone_is_an_error_and_stays(docker_ben
     found = docker_bench.engine.inspect(container.id)
     assert found is not None
     assert found.port == container.port
+
+
+def test_port_is_published_on_loopback_only(docker_bench: Bench) -> None:
+    """A plain process listens where it wants, so this is a promise of Docker alone."""
+    container = docker_bench.engine.run(docker_bench.server("web"))
+    assert container.port is not None
+    until(lambda: _listens("127.0.0.1", container.port), "an answer")
+    gateway = docker_bench.engine.network(docker_bench.network, create=False, labels={}).gateway
+    assert not _listens(gateway, container.port)
+
+
+def _listens(host: str, port: int | None) -> bool:
+    with closing(socket.socket()) as probe:
+        probe.settimeout(2)
+        return probe.connect_ex((host, port)) == 0

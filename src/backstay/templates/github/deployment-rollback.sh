@@ -5,11 +5,10 @@ set -euo pipefail
 
 usage() {
     cat >&2 <<'USAGE'
-usage: deployment-rollback.sh ENV [frontend|backend|all] [--dry-run] [--force]
+usage: deployment-rollback.sh ENV [frontend|backend|all] [--dry-run]
 
   ENV          environment, such as prod
   --dry-run    show the plan and change nothing
-  --force      also bring components together that never served together
 
 Without a component, all of them. For components with other names: backstay rollback ENV COMPONENT
 USAGE
@@ -20,7 +19,7 @@ words=()
 options=()
 for word in "$@"; do
     case $word in
-        --dry-run | --force) options+=("$word") ;;
+        --dry-run) options=(--dry-run) ;;
         '' | -*) usage ;;
         *) words+=("$word") ;;
     esac
