@@ -24,6 +24,7 @@ from backstay.domain.kinds import (
 from backstay.domain.smoke import Answer, Certificate, CheckResult, Finding, failures
 
 HTML = {"content-type": "text/html; charset=utf-8"}
+JSON = {"content-type": "application/json"}
 SILENT = Answer(error="nothing listens on 127.0.0.1:80")
 ORIGIN = "https://www.example"
 
@@ -35,8 +36,9 @@ def state(found: Finding) -> str:
 @pytest.mark.parametrize(("answer", "expected", "told"), [
     (Answer(200, HTML, b"<title>Shop</title>", 0.01), "pass", "19 bytes of HTML in 10 ms"),
     (Answer(200, HTML, b" \n"), "error", "/ answered an empty page"),
-    (Answer(200, {"content-type": "application/json"}, b"{}"), "error", "application/json, not an HTML page"),
-    (Answer(200, {}, b"x"), "error", "no content type, not an HTML page"),
+    (Answer(200, JSON, b"{}", 0.01), "pass", "2 bytes of application/json, no HTML page, in 10 ms"),
+    (Answer(200, {}, b"x", 0.01), "pass", "1 bytes of unknown type, no HTML page, in 10 ms"),
+    (Answer(401, HTML, b"x", 0.01), "pass", "it wants a login"),
     (Answer(302, {"location": "https://elsewhere/"}), "error", "/ redirects to https://elsewhere/"),
     (Answer(404, HTML, b"x"), "error", "/ answered 404, expected 200"),
     (Answer(502, HTML, b"x"), "error", "/ answered 502, expected 200"),
