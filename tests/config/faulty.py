@@ -45,7 +45,7 @@ EDITS: Final[dict[str, tuple[str, str, int, str]]] = {
         "    image: registry.example/shop-backend\n",
         "",
         3,
-        'components.backend: the key "image" is missing: the docker engine of dev and prod needs it',
+        'components.backend: the key "image" is missing: the docker engine of dev',
     ),
     "missing port": (", port: 80}", "}", 11, 'components.frontend: the key "port" is missing'),
     "missing app": ("app: shop\n", "", 1, 'the key "app" is missing'),

@@ -201,13 +201,17 @@ class _Shown:
 
 @contextmanager
 def _ended_politely() -> Iterator[None]:
-    """A polite kill ends it as Ctrl-C does: the tools are stopped and their files removed."""
+    """A polite kill ends it as Ctrl-C does: the tools are stopped and their files removed.
+
+    Also where Ctrl-C was switched off for us, as shells do for what they start in the background.
+    """
 
     def interrupt(signum: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
