@@ -153,3 +153,7 @@ def test_a_warm_rollback_flips_before_it_looks_around(town: Town) -> None:
     ended = town.rollback()
     steps = [step.name for step in town.store.steps(ended.id)]
     assert steps.index("switch") < steps.index("snapshot") < steps.index("public-smoke")
+    [record] = [step for step in town.store.steps(ended.id) if step.name == "snapshot"]
+    before = record.result["snapshot"]
+    assert (before["slots"]["live"], before["slots"]["green"]["version"]) == ("green", "v2")
+    assert before["router"]["weights"] == {"blue": 0, "green": 100}

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from backstay.domain.environment import Environment
-from backstay.domain.slot import Slot
+from backstay.domain.slot import Slot, Slots
 from backstay.errors import EngineError
 from backstay.pipeline.times import rfc3339
 from backstay.ports.clock import Clock
@@ -30,16 +30,25 @@ class Ports(Protocol):
     def clock(self) -> Clock: ...
 
 
-def snapshot(ports: Ports, environment: Environment, fingerprints: Mapping[str, str]) -> dict[str, Any]:
+def snapshot(
+    ports: Ports,
+    environment: Environment,
+    fingerprints: Mapping[str, str],
+    slots: Slots | None = None,
+    weights: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
     """Containers, releases, slots, router and configuration as plain JSON. Of secrets only the fingerprints.
 
-    An engine that does not answer is part of the state, not an error.
+    `slots` and `weights` are told by who has flipped already; else they are as they are now. An engine that does
+    not answer is part of the state, not an error.
     """
+    if slots is None:
+        slots = ports.store.slots(environment.app, environment.name)
     taken = {
         "taken_at": rfc3339(ports.clock.now()),
-        "slots": _slots(ports.store, environment),
+        "slots": _slots(ports.store, slots),
         "containers": _containers(ports.engine, environment),
-        "router": _router(ports.router),
+        "router": _router(ports.router, weights),
         "configuration": asdict(environment),
         "secrets": dict(fingerprints),
     }
@@ -47,8 +56,7 @@ def snapshot(ports: Ports, environment: Environment, fingerprints: Mapping[str, 
     return plain
 
 
-def _slots(store: Reader, environment: Environment) -> dict[str, Any]:
-    slots = store.slots(environment.app, environment.name)
+def _slots(store: Reader, slots: Slots) -> dict[str, Any]:
     found: dict[str, Any] = {"live": slots.live}
     for slot, mapping in slots.mappings.items():
         release = store.release(mapping.release)
@@ -82,11 +90,11 @@ def _containers(engine: Engine, environment: Environment) -> dict[str, Any]:
     }
 
 
-def _router(router: Router) -> dict[str, Any]:
+def _router(router: Router, weights: Mapping[str, int] | None) -> dict[str, Any]:
     state = router.state()
     return {
         "running": state.running,
         "token": state.token,
-        "weights": {slot: state.weights.get(slot, 0) for slot in Slot},
+        "weights": weights or {slot: state.weights.get(slot, 0) for slot in Slot},
         "up": {slot: sorted(state.up.get(slot, ())) for slot in Slot},
     }

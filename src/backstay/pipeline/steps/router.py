@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from backstay.domain.slot import Slot
 from backstay.domain.step import StepRecord, Truth
 from backstay.pipeline.run import Run
 
@@ -16,7 +17,12 @@ class RouterStep:
         gateway = self._known_gateway(run) or self._gateway(run)
         binds = run.binds(gateway)
         run.world.router.ensure(binds, run.nonce, run.token)
-        return {"gateway": gateway, "binds": [str(bind) for bind in binds]}
+        weights = run.world.router.state().weights
+        return {
+            "gateway": gateway,
+            "binds": [str(bind) for bind in binds],
+            "weights": {slot.value: weights.get(slot, 0) for slot in Slot},
+        }
 
     def _known_gateway(self, run: Run) -> str | None:
         """For a warm rollback, what the live deployment found: before the flip not even the engine is asked, so that

@@ -14,8 +14,11 @@ class SnapshotStep:
     title = "record the state of the environment"
 
     def do(self, run: Run) -> dict[str, Any]:
-        record = run.world.store.snapshot(run.id) or {}
-        return {"snapshot": snapshot(run.world, run.environment, record.get("secrets", {}))}
+        fingerprints = (run.world.store.snapshot(run.id) or {}).get("secrets", {})
+        # A warm rollback has flipped already; what stood and served before is on record.
+        weights = run.result("router").get("weights")
+        taken = snapshot(run.world, run.environment, fingerprints, run.plan.before, weights)
+        return {"snapshot": taken}
 
     def probe(self, run: Run, record: StepRecord) -> Truth:
         return Truth.NOT_HAPPENED
