@@ -354,3 +354,33 @@ def test_ensure_never_switches(router: HaproxyRouter, port: int, blue: Server, g
     router.map_file.write_text("token 1\nweight_1 100\n")
     router.ensure((Bind("127.0.0.1", port),), NONCE, 2)
     assert get(port)[1] == "blue /"
+
+
+def test_a_slot_that_is_expected_is_found_up_at_once_and_the_other_serves_on(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    both_up(router, port, blue, green)
+    with Clients(port) as clients, Server("next") as coming:
+        router.expect(Slot.GREEN)
+        time.sleep(1.2)  # a container boots
+        with pytest.raises(RouterError, match="does not find green up"):
+            router.wait_up(Slot.GREEN, 0.2)
+        router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(coming)})
+        began = time.monotonic()
+        router.wait_up(Slot.GREEN, 5)
+        assert time.monotonic() - began < 0.45, "a server that is down is looked at every 100 ms"
+        router.switch(Slot.GREEN, 1)
+        assert get(port)[1] == "next /"
+        router.switch(Slot.BLUE, 1)
+    assert clients.failures == []
+
+
+def test_what_was_taken_off_the_router_is_put_back_by_load(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    both_up(router, port, blue, green)
+    router.expect(Slot.GREEN)
+    router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(green)})
+    router.wait_up(Slot.GREEN, 5)
+    router.switch(Slot.GREEN, 1)
+    assert get(port)[1] == "green /"

@@ -64,6 +64,10 @@ class Router(Protocol):
         """Put these upstreams into the slots. Files first, then runtime commands; a reload only if the shape
         (components, routes, health) changed. Weights stay. A slot that is absent is put into maintenance."""
 
+    def expect(self, slot: Slot) -> None:
+        """Take what stands in `slot`, which must not be live, off the router: `load` will soon put other upstreams
+        there. From now on they are looked for often, so that they are found up as soon as they are."""
+
     def wait_up(self, slot: Slot, deadline_s: float) -> None:
         """Return once every upstream of `slot` is up by the router's own check; RouterError after the deadline."""
 

@@ -43,6 +43,11 @@ class FakeRouter:
     def load(self, slots: Mapping[Slot, SlotRoutes]) -> None:
         self.loaded = dict(slots)
 
+    def expect(self, slot: Slot) -> None:
+        if slot is self.live:
+            raise RouterError(f"{slot} is live")
+        self.loaded.pop(slot, None)
+
     def wait_up(self, slot: Slot, deadline_s: float) -> None:
         if slot in self.sick or slot not in self.loaded:
             raise RouterError(f"{slot} did not come up within {deadline_s:g} s")

@@ -18,7 +18,16 @@ from typing import Any
 from backstay.adapters.detach import detach, exit_status
 from backstay.adapters.files import write_durably
 from backstay.adapters.haproxy import maps, runtime
-from backstay.adapters.haproxy.config import CANDIDATE, CONFIG, SERVER, backend, render, shape, with_binds
+from backstay.adapters.haproxy.config import (
+    CANDIDATE,
+    CONFIG,
+    NOWHERE,
+    SERVER,
+    backend,
+    render,
+    shape,
+    with_binds,
+)
 from backstay.adapters.haproxy.listeners import listener
 from backstay.domain.environment import Bind
 from backstay.domain.slot import Slot
@@ -94,6 +103,13 @@ class HaproxyRouter:
         rows = {(row.slot, row.component): row for row in runtime.servers(self.admin)}
         for (slot, component), row in rows.items():
             self._fill(Slot(slot), component, slots.get(Slot(slot)), row)
+
+    def expect(self, slot: Slot) -> None:
+        # A server in maintenance is looked at every 500 ms, one that is down every 100 ms. Nobody answers at NOWHERE.
+        host, port = NOWHERE
+        for row in runtime.servers(self.admin):
+            if row.slot == slot:
+                self._readdress(f"{backend(slot, row.component)}/{SERVER}", host, port)
 
     def wait_up(self, slot: Slot, deadline_s: float) -> None:
         end = time.monotonic() + deadline_s
@@ -309,10 +325,14 @@ class HaproxyRouter:
         address = (upstream.host, str(upstream.port))
         if not row.is_empty and _address(answer) == address:
             return
+        self._readdress(name, upstream.host, upstream.port)
+
+    def _readdress(self, server: str, host: str, port: int) -> None:
+        """Another address, and down until a check finds it up."""
         runtime.order(
             self.admin,
-            f"set server {name} state maint; set server {name} addr {upstream.host} port {upstream.port}; "
-            f"set server {name} state ready; set server {name} health down",
+            f"set server {server} state maint; set server {server} addr {host} port {port}; "
+            f"set server {server} state ready; set server {server} health down",
             expected=("IP changed", "port changed", "no need to change", "nothing changed"),
         )
 

@@ -10,6 +10,7 @@ from backstay.domain.plan import Origin
 from backstay.domain.slot import Placement, SlotMapping, unreferenced
 from backstay.domain.step import StepRecord, Truth
 from backstay.errors import StepFailed
+from backstay.pipeline.routes import routes_of
 from backstay.pipeline.run import Run
 from backstay.ports.engine import Container, ContainerSpec
 
@@ -22,6 +23,7 @@ class StartStep:
     title = "start the new slot"
 
     def do(self, run: Run) -> dict[str, Any]:
+        run.world.router.expect(run.plan.target)
         placements = {}
         for name in run.release.components:
             placements[name] = as_json(_shared(run, name) or self._start(run, name))
@@ -51,10 +53,12 @@ class StartStep:
         return Placement(name, container.id, container.name, container.port, component.version)
 
     def probe(self, run: Run, record: StepRecord) -> Truth:
+        """What stood in the slot may have left the router before a container came."""
         mine = run.world.engine.find({"backstay.deployment": run.id})
-        return Truth.HAPPENED if mine else Truth.NOT_HAPPENED
+        return Truth.HAPPENED if mine else Truth.UNKNOWN
 
     def undo(self, run: Run, record: StepRecord) -> None:
+        run.world.router.load(routes_of(run, run.slots))
         remove_born_here(run)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from backstay.domain.duration import format_duration
-from backstay.domain.slot import Slot, SlotMapping, Slots
+from backstay.domain.slot import Slot, SlotMapping
 from backstay.domain.step import StepRecord, Truth
 from backstay.errors import NeedsAttention
 from backstay.pipeline.probe import ask_health
+from backstay.pipeline.routes import routes_of
 from backstay.pipeline.run import Run
 from backstay.pipeline.steps.start import placements_of
 from backstay.pipeline.times import rfc3339
-from backstay.ports.router import SlotRoutes, Upstream
 
 UP_DEADLINE_S = 15.0
 
@@ -123,20 +123,3 @@ class SwitchStep:
             if not answer.is_healthy:
                 return f"{name}: {answer.error or answer.status}"
         return None
-
-
-def routes_of(run: Run, slots: Slots) -> dict[Slot, SlotRoutes]:
-    """What the router must know of each slot that holds something."""
-    routes = {}
-    for slot, mapping in slots.mappings.items():
-        release = (
-            run.release if mapping.release == run.release.id else run.world.store.release(mapping.release)
-        )
-        if release is None:
-            continue
-        upstreams = {
-            name: Upstream(name, placement.host, placement.port, release.components[name].health)
-            for name, placement in mapping.placements.items()
-        }
-        routes[slot] = SlotRoutes(release.routes, upstreams)
-    return routes
