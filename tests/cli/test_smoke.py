@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backstay.domain.slot import Slot, Slots
 from tests.cli.conftest import Backstay
 from tests.http.site import Answering, Reply, Site, good, of_json
 from tests.http.tls_server import TlsServer, make_certificate
+from tests.store.samples import APP, ENV, begun, slots, store_at
 
 
 @pytest.fixture
@@ -159,3 +163,57 @@ def test_nothing_listens(nowhere: None, backstay: Backstay) -> None:
 def test_wrong_use(backstay: Backstay, words: tuple[str, ...]) -> None:
     done = backstay("smoke", *words)
     assert done.status == 2 and "pw-secret" not in done.err + done.out
+
+
+def test_an_api_alone_needs_no_page(nowhere: None, backstay: Backstay) -> None:
+    with Site(but("/", Reply(404))) as site:
+        done = backstay("smoke", site.url, "--json", "--retries", "1")
+    assert done.status == 0 and states(done.document)["frontend"] == "notice"
+    with Site(lambda method, path, headers: Reply(404)) as site:
+        assert backstay("smoke", site.url, "--retries", "1").status == 10
+
+
+def test_a_redirect_that_names_its_own_site_is_followed(nowhere: None, backstay: Backstay) -> None:
+    with Site() as site:
+        pages = {"/": Reply(302, headers={"Location": f"{site.url}/en/"}), "/en/": Reply()}
+        site.answering = lambda method, path, headers: pages.get(path) or good(method, path, headers)
+        done = backstay("smoke", site.url, "--json", "--retries", "1")
+    assert done.status == 0 and states(done.document)["frontend"] == "pass"
+
+
+def test_a_slow_api_is_waited_for_once(nowhere: None, backstay: Backstay) -> None:
+    with Site(but("/api/v1/", of_json(b"{}", wait_s=2.0))) as site:
+        began = time.monotonic()
+        backstay("smoke", site.url, "--retries", "1")
+        assert time.monotonic() - began < 2.6
+
+
+@pytest.mark.parametrize(("target", "says"), [
+    ("https://ann:hunter2@h:99999/", "leave it out"),
+    ("ftp://ann:hunter2@h/", "leave it out"),
+    ("https://h/?tenant=a", "next:  backstay smoke https://h/"),
+    ("localhost:8000", "next:  backstay smoke http://localhost:8000"),
+    ("shop.example", "next:  backstay smoke http://shop.example"),
+])  # fmt: skip
+def test_what_is_no_target_is_refused_with_the_cure(backstay: Backstay, target: str, says: str) -> None:
+    done = backstay("smoke", target)
+    assert done.status == 2 and says in done.err and "hunter2" not in done.err
+
+
+def test_an_answer_that_shows_a_secret_is_redacted(
+    backstay: Backstay, home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql://shop:hunter2secret@127.0.0.1:1/shop"
+    home.mkdir()
+    with closing(store_at(home / "state.db")) as store:
+        lease = begun(store, "d1", "v1")
+        store.save_slots(lease.token, APP, ENV, Slots(Slot.BLUE, slots().mappings))
+        store.release_lease(lease)
+    told = of_json(json.dumps({"database": f"refused by {url}"}).encode(), 503)
+    with Site(lambda method, path, headers: told) as site:
+        config = folder / "backstay.yml"
+        config.write_text(
+            config.read_text().replace("127.0.0.1:8443", f"127.0.0.1:{site.url.rpartition(':')[2]}")
+        )
+        done = backstay("smoke", "prod", "--retries", "1")
+    assert done.status == 10 and "refused by" in done.out and "hunter2secret" not in done.out + done.err

@@ -60,7 +60,8 @@ def test_health(answer: Answer, expected: str) -> None:
     (Answer(200, body=b"[]"), "pass", "pass"),
     (Answer(401, body=b'{"detail": "log in"}'), "pass", "pass"),
     (Answer(401, HTML, b"<h1>no</h1>"), "notice", "error"),
-    (Answer(200, HTML, b"<title>Shop</title>"), "notice", "error"),
+    (Answer(200, HTML, b"<title>Shop</title>"), "warning", "error"),
+    (Answer(400, HTML, b"<h1>Bad Request"), "warning", "error"),
     (Answer(404, body=b"{}"), "notice", "error"),
     (Answer(500, body=b"{}"), "error", "error"),
     (SILENT, "error", "error"),
@@ -197,3 +198,22 @@ def test_containers(container: ContainerState | None, told: str | None) -> None:
 def test_only_errors_fail() -> None:
     results = [CheckResult(s, False, "", 0.0, severity=s) for s in ("notice", "warning", "error")]
     assert [r.id for r in failures([*results, CheckResult("good", True, "", 0.0)])] == ["error"]
+
+
+@pytest.mark.parametrize("body", [
+    b'{"database": "connection timed out"}', b'{"database": "cannot reach db"}', b'{"db": "access denied"}',
+    b'{"database": "connected", "db_error": "password wrong"}', b'{"database": {"error": "gone"}}',
+])  # fmt: skip
+def test_an_error_told_in_words_is_one(body: bytes) -> None:
+    assert state(judge_database({"/h": Answer(200, body=body)}, configured=True)) == "error"
+
+
+def test_an_empty_error_is_none() -> None:
+    body = b'{"database": "connected", "database_error": null}'
+    assert state(judge_database({"/h": Answer(200, body=body)}, configured=True)) == "pass"
+
+
+def test_to_let_in_whoever_asks_with_credentials_is_as_bad_as_everybody() -> None:
+    headers = {"access-control-allow-origin": FOREIGN_ORIGIN, "access-control-allow-credentials": "true"}
+    answers = {(method, FOREIGN_ORIGIN): Answer(200, headers) for method in ("OPTIONS", "GET")}
+    assert state(judge_cors(["*"], answers)) == "error"

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from backstay.adapters.clock import SystemClock
-from backstay.domain.policy import BUILT_IN, Level
+from backstay.domain.policy import BUILT_IN, Level, SmokeSet
+from backstay.domain.release import Health
 from backstay.domain.smoke import Answer, Finding, SmokeTest
 from backstay.pipeline.smoke import Ask, Patience, Question, all_at_once, smoke
 from tests.pipeline.conftest import Town
@@ -98,3 +99,54 @@ def test_a_slot_that_fails_a_wanted_kind_never_gets_traffic(
     ended = town.deploy("v1")
     assert (ended.failed_step, town.router.live is None) == (("smoke", True) if failing else (None, False))
     assert failing is None or f"{failing}: " in (ended.reason or "")
+
+
+def test_a_test_named_like_a_built_in_one_hides_nothing(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = town.environment
+    mine = replace(plain, smoke=(SmokeTest("api", "/api/mine/"),))
+    monkeypatch.setattr(Town, "environment", property(lambda self: mine))
+    town.prober.answer = lambda port, path: Answer(500 if path == "/api/" else 200)
+    ended = town.deploy("v1")
+    assert ended.failed_step == "smoke" and "api: /api/ answered 500" in (ended.reason or "")
+    assert told(town, "smoke")["api (own)"] == "pass"
+
+
+def test_equal_names_are_two_results() -> None:
+    def ask(test: SmokeTest) -> Answer:
+        return Answer(500 if test.path == "/bad" else 200)
+
+    same = [question(1, "/bad"), question(1, "/good")]
+    assert run(same, ask, Patience(5.0, tries=1))[0] == [False, True]
+
+
+def test_an_ill_engine_stops_no_warm_rollback(town: Town) -> None:
+    town.policy = replace(BUILT_IN[Level.BASIC], bake_s=1.0, smoke=SmokeSet.FULL)
+    town.deploy("v1")
+    town.deploy("v2")
+    town.engine.down = True
+    assert town.rollback().state == "succeeded"
+
+
+def test_a_page_where_the_api_might_be_is_told_and_stops_nothing(town: Town) -> None:
+    """It may be the API's documentation; the health path, which is below, has shown that the component answers."""
+    page = Answer(200, {"content-type": "text/html"}, b"<title>Shop</title>")
+    town.prober.answer = lambda port, path: page
+    ended = town.deploy("v1")
+    assert ended.exit_status == 0
+    told = [
+        e for e in town.store.events(ended.id) if e.kind == "smoke_done" and e.message.startswith("api: ")
+    ]
+    assert told and {e.data["severity"] for e in told} == {"warning"}
+    assert all("answered 200, but no JSON" in e.message for e in told)
+
+
+def test_a_frontend_without_its_page_stops_a_release_whatever_its_health_path(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = town.application
+    own = replace(plain.components["frontend"], health=Health("/up"))
+    mine = replace(plain, components={**plain.components, "frontend": own})
+    monkeypatch.setattr(Town, "application", property(lambda self: mine))
+    town.prober.answer = lambda port, path: Answer(404 if path == "/" else 200)
+    ended = town.deploy("v1")
+    assert ended.failed_step == "smoke" and "/ answered 404" in (ended.reason or "")

@@ -15,8 +15,9 @@ from backstay.cli.context import project
 from backstay.cli.options import Settings, with_common_options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from backstay.domain.environment import Environment
     from backstay.domain.smoke import CheckResult
     from backstay.pipeline.address import Known
     from backstay.pipeline.smoke import Ask, Question
@@ -67,7 +68,7 @@ def command(
     from backstay.pipeline.smoke import Patience, smoke
 
     known = Known(health, api, origins)
-    questions, ask, shown = _of(settings, target, known)
+    questions, ask, shown, clean = _of(settings, target, known)
     patience = Patience(deadline or retries * EACH_S + (retries - 1) * delay, retries, delay)
     if "://" in target:
         patience = replace(patience, at_once=AT_ONCE)
@@ -78,12 +79,15 @@ def command(
             names = ", ".join(r.id for r in bad)
             click.echo(f"try {number} of {retries}: {names} failed; again in {delay:g} s", err=True)
 
-    results = smoke(questions, ask, patience, wiring.clock(), time.sleep, told)
+    results = [clean(r) for r in smoke(questions, ask, patience, wiring.clock(), time.sleep, told)]
     _report(settings, shown, results, time.monotonic() - began)
     return 10 if failures(results) else 0
 
 
-def _of(settings: Settings, target: str, known: Known) -> tuple[Sequence[Question], Ask, str]:
+def _of(
+    settings: Settings, target: str, known: Known
+) -> tuple[Sequence[Question], Ask, str, Callable[[CheckResult], CheckResult]]:
+    """What to ask whom, how the target is shown, and what takes secret values out of a result."""
     from backstay.errors import UsageError
 
     if "://" in target:
@@ -93,17 +97,39 @@ def _of(settings: Settings, target: str, known: Known) -> tuple[Sequence[Questio
         for path in (known.health, known.api):
             if path is not None and not path.startswith("/"):
                 raise UsageError(f"{path!r} is no path", hint="a path begins with /")
-        return of_address(address, known, prober, time.time), ask_address(prober, address), target
+        return (
+            of_address(address, known, prober, time.time),
+            ask_address(prober, address),
+            target,
+            lambda result: result,
+        )
     if known.health or known.api or known.origins:
         raise UsageError(
             "--health, --api and --origin are for a URL", hint="an environment has them in backstay.yml"
+        )
+    if any(sign in target for sign in ":/."):
+        raise UsageError(
+            f"{target!r} is no environment, and a URL begins with http:// or https://",
+            hint=f"backstay smoke http://{target}",
         )
     from backstay.pipeline.served import of_environment
 
     found = project(settings, target)
     environment = found.application(target).environment
     questions, ask = of_environment(wiring.look(found.where, found.app, target), environment)
-    return questions, ask, f"{found.app} {target}"
+    return questions, ask, f"{found.app} {target}", _cleaner(environment)
+
+
+def _cleaner(environment: Environment) -> Callable[[CheckResult], CheckResult]:
+    """An application may show the values of its secrets in what it answers."""
+    from backstay.domain.secret import redact
+    from backstay.errors import BackstayError
+
+    try:
+        values = list(wiring.secrets(environment).read().values())
+    except BackstayError:
+        values = []  # values that nobody here can read are not ours to know
+    return lambda result: replace(result, detail=redact(result.detail, values))
 
 
 def _report(settings: Settings, shown: str, results: list[CheckResult], took_s: float) -> None:

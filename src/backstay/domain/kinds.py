@@ -29,6 +29,7 @@ GOOD_WORDS: Final = frozenset(
 BAD_WORDS: Final = frozenset(
     ("no", "not", "false", "down", "error", "errors", "fail", "failed", "failing", "failure", "disconnected",
      "unavailable", "unhealthy", "unreachable", "offline", "refused", "timeout", "degraded", "broken", "dead",
+     "timed", "cannot", "could", "denied", "unable", "rejected",
      "critical", "lost", "out_of_service")
 )  # fmt: skip
 
@@ -89,6 +90,11 @@ def judge_api(path: str, answer: Answer, *, named: bool) -> Finding:
     fault = said if answer.status >= 300 else f"{said}, but no JSON"
     if named:
         return Finding(False, fault, "does another component answer this path?")
+    # A guess that looks wrong is told loudly and fails nothing: the page may be the API's own documentation.
+    if "api" in path.split("/") and answer.status == 400 and not is_json(answer):
+        return Finding(False, said, "does the application accept this Host header?", "warning")
+    if "api" in path.split("/") and 200 <= answer.status < 300 and is_page(answer):
+        return Finding(False, fault, "does another component answer this path?", "warning")
     return Finding(False, f"not known: {fault}", "name a path that answers JSON", "notice")
 
 
@@ -158,6 +164,8 @@ def judge_cors(origins: Sequence[str], answers: Mapping[tuple[str, str], Answer]
         if _is_open_to_all(answer):
             return Finding(False, f"the {what} allows every origin (*) together with credentials", _CORS_HINT)
         allowed = _allowed(answer)
+        if allowed == FOREIGN_ORIGIN and _with_credentials(answer):
+            return Finding(False, f"the {what} allows any origin that asks, with credentials", _CORS_HINT)
         if foreign and "*" not in origins and allowed in (FOREIGN_ORIGIN, "*"):
             return Finding(False, f"the {what} allows a foreign origin ({allowed})", _CORS_HINT)
         if not foreign and origin != "*" and allowed not in (origin, "*"):
@@ -218,6 +226,10 @@ def is_json(answer: Answer) -> bool:
     return True
 
 
+def is_page(answer: Answer) -> bool:
+    return "html" in answer.headers.get("content-type", "").lower()
+
+
 def _allowed(answer: Answer) -> str:
     return answer.headers.get("access-control-allow-origin", "")
 
@@ -248,6 +260,10 @@ def _speaking(value: Any, about: str | None = None) -> Iterator[tuple[str, Any]]
             about = named
         for key, inner in value.items():
             inside = key if _is_database(key) else about
+            if inside is not None and "error" in key.lower():
+                if inner:
+                    yield key, f"error: {inner}"
+                continue
             if isinstance(inner, dict | list):
                 yield from _speaking(inner, inside)
             elif inside is not None and (inside == key or key.lower() in _STATE_KEYS):

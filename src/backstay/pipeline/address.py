@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from backstay.domain import kinds
@@ -11,7 +12,7 @@ from backstay.domain.kinds import does_not_apply
 from backstay.domain.smoke import Answer, Finding, Kind, SmokeTest
 from backstay.errors import UsageError
 from backstay.pipeline.questions import cors_keys, cors_request, followed, inapplicable, look
-from backstay.pipeline.smoke import Ask, Question
+from backstay.pipeline.smoke import Ask, Question, all_at_once
 from backstay.ports.prober import Prober
 
 HEALTH_PATHS = ("/api/v1/health/", "/api/health/", "/health/", "/health", "/healthz")
@@ -30,6 +31,12 @@ class Address:
     base: str
     shown: str
 
+    @property
+    def host_as_sent(self) -> str:
+        """Host and port as browsers send them: without the usual port."""
+        named = f"[{self.host}]" if ":" in self.host else self.host
+        return named if self.port == (443 if self.tls else 80) else f"{named}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -42,6 +49,8 @@ class Known:
 
 def parse_address(url: str) -> Address:
     """Raises UsageError for what is no http or https URL, and for one that carries a password."""
+    if "@" in url.partition("://")[2].partition("/")[0]:  # before any message could repeat it
+        raise UsageError("the URL carries a user name or password", hint="leave it out: others see arguments")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -49,17 +58,16 @@ def parse_address(url: str) -> Address:
         raise UsageError(f"{url!r} is no URL: {error}", hint="use one like https://shop.example") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"{url!r} is no URL", hint="use one like https://shop.example")
-    if "@" in parts.netloc:
-        raise UsageError("the URL carries a user name or password", hint="leave it out: others see arguments")
+    if parts.query or parts.fragment:
+        shown = parts._replace(query="", fragment="").geturl()
+        raise UsageError("the URL goes on after its path", hint=f"backstay smoke {shown}")
     tls = parts.scheme == "https"
     return Address(parts.hostname, port or (443 if tls else 80), tls, parts.path.rstrip("/"), url)
 
 
 def ask_address(prober: Prober, address: Address) -> Ask:
     """Asks below the address as a visitor does."""
-    named = f"[{address.host}]" if ":" in address.host else address.host
-    usual = address.port == (443 if address.tls else 80)
-    host = named if usual else f"{named}:{address.port}"
+    host = address.host_as_sent
 
     def ask(test: SmokeTest) -> Answer:
         return prober.ask(
@@ -80,7 +88,7 @@ def of_address(address: Address, known: Known, prober: Prober, now: Callable[[],
         return kinds.judge_tls(prober.certificate(address.host, address.port), now())
 
     return [
-        _frontend(page),
+        _frontend(page, (*healths, *apis), ("https" if address.tls else "http", address.host_as_sent)),
         _health(healths, named=known.health is not None),
         _api(apis, named=known.api is not None),
         _times(page, healths, apis),
@@ -95,9 +103,19 @@ def _get(path: str) -> SmokeTest:
     return SmokeTest(path, path)
 
 
-def _frontend(page: SmokeTest) -> Question:
+def _frontend(page: SmokeTest, others: Sequence[SmokeTest], own: tuple[str, str]) -> Question:
+    """The page; none is missed where `others` show that this is the address of an API alone."""
+
+    def is_api(ask: Ask) -> bool:
+        jobs = {test.path: partial(ask, test) for test in others}
+        found = all_at_once(jobs, max(test.deadline_s for test in others), AT_ONCE)
+        return any(answer.error is None and 200 <= answer.status < 300 for answer in found.values())
+
     def judge(answers: Sequence[Answer], ask: Ask) -> Finding:
-        return kinds.judge_frontend(followed(page, answers[0], ask))
+        answer = followed(page, answers[0], ask, own)
+        if answer.error is None and answer.status == 404 and is_api(ask):
+            return does_not_apply("/ answers 404, but there is an API: it seems to stand alone")
+        return kinds.judge_frontend(answer)
 
     return Question(Kind.FRONTEND, (page,), judge)
 
@@ -150,14 +168,20 @@ def _cors(
     """Asked of the first path that shows an API or health; of the page when there is none."""
     tests = (*apis, *healths, page)
     keys = cors_keys(origins)
+    likely = [
+        cors_request(apis[0], *key) for key in keys
+    ]  # with everything else, for this is slow if the API is
 
     def judge(answers: Sequence[Answer], ask: Ask) -> Finding:
-        chosen = best(tests, answers, is_named=False)
+        chosen = best(tests, answers[: len(tests)], is_named=False)
         test = chosen[0] if chosen else page
-        found = {key: ask(cors_request(test, *key)) for key in keys}
+        if test == apis[0]:
+            found = dict(zip(keys, answers[len(tests) :], strict=True))
+        else:
+            found = {key: ask(cors_request(test, *key)) for key in keys}
         return kinds.judge_cors(origins, found) if origins else kinds.see_cors(list(found.values()))
 
-    return Question(Kind.CORS, tests, judge)
+    return Question(Kind.CORS, (*tests, *likely), judge)
 
 
 def best(
@@ -171,16 +195,12 @@ def best(
     for test, answer in pairs:
         if (
             answer.error is None
-            and not _is_page(answer)
+            and not kinds.is_page(answer)
             and (200 <= answer.status < 300 or _wants_login(answer))
         ):
             return test, answer
     broken = [(t, a) for t, a in pairs if a.error is not None or a.status >= 500]
     return broken[0] if broken else None
-
-
-def _is_page(answer: Answer) -> bool:
-    return "html" in answer.headers.get("content-type", "").lower()
 
 
 def _wants_login(answer: Answer) -> bool:

@@ -12,12 +12,18 @@ from backstay.errors import EngineError
 from backstay.ports.engine import Container, Engine
 
 
-def look_at_containers(engine: Engine, placements: Mapping[str, Placement], since: datetime) -> Finding:
-    """Ask the engine for each container; restarts before `since` are history and do not count."""
+def look_at_containers(
+    engine: Engine, placements: Mapping[str, Placement], since: datetime, *, deploying: bool = False
+) -> Finding:
+    """Ask the engine for each container; restarts before `since` are history and do not count.
+
+    An engine that is ill says nothing about a release: `deploying`, its silence is told and stops nothing.
+    """
     try:
         found = {name: engine.inspect(placement.container) for name, placement in placements.items()}
     except EngineError as error:
-        return Finding(False, error.message, error.hint)
+        severity = "notice" if deploying else "error"
+        return Finding(False, f"not told: {error.message}", error.hint, severity)
     return judge_containers({name: _state(c, since) if c else None for name, c in found.items()})
 
 

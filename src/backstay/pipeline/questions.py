@@ -50,7 +50,8 @@ def of_release(
         Kind.CONTAINERS: [look(Kind.CONTAINERS, looks.containers, "no containers are known")],
     }
     built_in = [question for kind in Kind if kind in wanted for question in found[kind]]
-    return built_in + [configured(test, prober) for test in environment.smoke]
+    taken = {question.id for question in built_in}
+    return built_in + [configured(test, prober, taken) for test in environment.smoke]
 
 
 def private_kinds(full: bool) -> frozenset[Kind]:
@@ -89,25 +90,29 @@ def _page(release: Release) -> SmokeTest | None:
 def _frontend(release: Release, page: SmokeTest | None) -> Question:
     if page is None:
         return inapplicable(Kind.FRONTEND, "no route serves /")
-    component = release.component_for("/")
-    serves_api = component is not None and component.health.path != "/"
+    alone = len({route.component for route in release.routes}) == 1
 
     def judge(answers: Sequence[Answer], ask: Ask) -> Finding:
         answer = followed(page, answers[0], ask)
         if answer.error is None and 300 <= answer.status < 400:
             return does_not_apply(f"/ redirects to {answer.headers.get('location', 'nowhere')}")
-        if serves_api and answer.error is None and (answer.status == 404 or kinds.is_json(answer)):
+        if answer.error is None and ((alone and answer.status == 404) or kinds.is_json(answer)):
             return does_not_apply("the component behind / serves no page")
         return kinds.judge_frontend(answer)
 
     return Question(Kind.FRONTEND, (page,), judge)
 
 
-def followed(test: SmokeTest, answer: Answer, ask: Ask) -> Answer:
-    """The answer after redirects that stay on the same site; one that leads elsewhere is returned as it is."""
+def followed(test: SmokeTest, answer: Answer, ask: Ask, own: tuple[str, str] = ("", "")) -> Answer:
+    """The answer after redirects that stay on the same site; one that leads elsewhere is returned as it is.
+
+    `own` is the site's scheme and host, as redirects name it.
+    """
     for _ in range(REDIRECTS):
         location = urlsplit(answer.headers.get("location", ""))
-        if answer.error is not None or not 300 <= answer.status < 400 or location.netloc or not location.path:
+        if answer.error is not None or not 300 <= answer.status < 400 or not location.path:
+            break
+        if location.netloc and (location.scheme or own[0], location.netloc) != own:
             break
         path = location.path if location.path.startswith("/") else f"/{location.path}"
         answer = ask(replace(test, path=f"{path}?{location.query}" if location.query else path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -64,18 +64,19 @@ def smoke(
     `told` hears each try: its number from 1, and what it found.
     """
     end = clock.monotonic() + patience.deadline_s
-    results: dict[str, CheckResult] = {}
-    due = list(questions)
+    results: dict[int, CheckResult] = {}
+    due = dict(
+        enumerate(questions)
+    )  # by number: a test of the configuration may be named like a built-in one
     for number in range(1, patience.tries + 1):
-        found = _try(due, ask, clock, end, patience.at_once)
-        results.update((r.id, r) for r in found)
+        found = _try(list(due.values()), ask, clock, end, patience.at_once)
+        results.update(zip(due, found, strict=True))
         told(number, found)
-        again = {r.id for r in failures(found)}
-        due = [q for q in due if q.id in again]
+        due = {key: question for key, question in due.items() if failures([results[key]])}
         if not due or number == patience.tries or end - clock.monotonic() <= patience.pause_s:
             break
         pause(patience.pause_s)
-    return [results[q.id] for q in questions]
+    return [results[key] for key in range(len(questions))]
 
 
 def _try(
@@ -96,17 +97,17 @@ def _try(
 
     asked = {_key(test): test for q in questions for test in q.requests}
     jobs: dict[Any, Callable[[], Any]] = {key: partial(clipped, test) for key, test in asked.items()}
-    jobs |= {q.id: partial(looked, q) for q in questions if not q.requests}
+    jobs |= {number: partial(looked, q) for number, q in enumerate(questions) if not q.requests}
     done = all_at_once(jobs, left_s, at_once)
     late = f"no answer within {left_s:.1f} s"
     results = []
-    for question in questions:
+    for number, question in enumerate(questions):
         if question.requests:
             answers = [done.get(_key(t), Answer(error=late, took_s=left_s)) for t in question.requests]
             took = max(answer.took_s for answer in answers)
             results.append(_result(question, question.judge(answers, clipped), took))
         else:
-            results.append(done.get(question.id) or _result(question, Finding(False, late), left_s))
+            results.append(done.get(number) or _result(question, Finding(False, late), left_s))
     return results
 
 
@@ -154,8 +155,8 @@ def all_at_once(jobs: Mapping[Any, Callable[[], Any]], deadline_s: float, at_onc
     return done
 
 
-def configured(test: SmokeTest, prober: Prober) -> Question:
-    """A test of the configuration."""
+def configured(test: SmokeTest, prober: Prober, taken: Collection[str] = ()) -> Question:
+    """A test of the configuration; one that is named like one of `taken` says that it is not that one."""
 
     def judge(answers: Sequence[Answer], ask: Ask) -> Finding:
         [answer] = answers
@@ -167,7 +168,7 @@ def configured(test: SmokeTest, prober: Prober) -> Question:
         fault = fault_of(test, answer, found)
         return Finding(fault is None, fault or f"{answer.status} in {answer.took_s * 1000:.0f} ms")
 
-    return Question(test.name, (test,), judge)
+    return Question(f"{test.name} (own)" if test.name in taken else test.name, (test,), judge)
 
 
 def ask_privately(prober: Prober, release: Release, placements: Mapping[str, Placement]) -> Ask:

@@ -30,7 +30,7 @@ class FakeProber:
         tls: bool = False,
     ) -> Answer:
         self.asked.append((port, path))
-        answer = _with_page(self.answer(port, path))
+        answer = _with_content(self.answer(port, path), path)
         if "X-Backstay-Probe" not in (headers or {}):
             return answer
         shown = {**answer.headers, "x-backstay-slot": self.slot()}
@@ -46,8 +46,10 @@ class FakeProber:
         return (True, value[key]) if isinstance(value, dict) and key in value else (False, None)
 
 
-def _with_page(answer: Answer) -> Answer:
-    """A plain 200 is answered with a page, as a server does."""
+def _with_content(answer: Answer, path: str) -> Answer:
+    """A plain 200 is answered as a server does: with a page, and with JSON below a path that has `api` in it."""
     if answer.status != 200 or answer.body or answer.headers or answer.error:
         return answer
+    if "api" in path.split("/"):
+        return Answer(200, {"content-type": "application/json"}, b"{}", answer.took_s)
     return Answer(200, {"content-type": "text/html"}, b"<title>Shop</title>", answer.took_s)

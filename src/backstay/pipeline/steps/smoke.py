@@ -74,7 +74,9 @@ def must_pass(run: Run, step: str, ask: Ask, wanted: frozenset[Kind]) -> dict[st
 def run_tests(run: Run, ask: Ask, wanted: frozenset[Kind], patience: Patience) -> list[CheckResult]:
     """The tests of this release that apply, without those that have nothing to say about it."""
     since = datetime.fromisoformat(run.deployment.created_at)
-    looks = Looks(containers=lambda: look_at_containers(run.world.engine, placements_of(run), since))
+    looks = Looks(
+        containers=lambda: look_at_containers(run.world.engine, placements_of(run), since, deploying=True)
+    )
     questions = of_release(run.release, run.environment, run.world.prober, wanted=wanted, looks=looks)
     results = smoke(questions, ask, patience, run.world.clock, run.pause)
     return [
