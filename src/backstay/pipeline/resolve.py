@@ -12,7 +12,7 @@ from backstay.domain.lineage import is_quarantined, lineage, previous_release, u
 from backstay.domain.plan import Plan, deploy_origins, rollback_origins
 from backstay.domain.release import Component, Release
 from backstay.domain.slot import Slots
-from backstay.errors import CheckFailed, NotAllowed, RegistryError, UsageError
+from backstay.errors import CheckFailed, EngineError, NotAllowed, UsageError
 from backstay.ports.store import Reader
 
 DigestOf = Callable[[str, str], str]
@@ -147,6 +147,6 @@ def _version_of(release: Release, component: str) -> str | None:
 def _pin(component: Component, version: str, digest_of: DigestOf) -> Component:
     try:
         digest = digest_of(component.image, version)
-    except RegistryError as error:
+    except EngineError as error:
         raise CheckFailed(error.message, hint=error.hint, state="nothing was changed") from error
     return replace(component, version=version, digest=digest)

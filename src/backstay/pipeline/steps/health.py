@@ -12,6 +12,7 @@ from backstay.errors import StepFailed
 from backstay.pipeline.probe import ask_health
 from backstay.pipeline.run import Run
 from backstay.pipeline.steps.start import placements_of
+from backstay.ports.engine import Container
 
 LOG_LINES = 20
 
@@ -51,7 +52,7 @@ class HealthStep:
         if found is None:
             raise StepFailed(f"the container of {name} is gone")
         if not found.running or found.restarting or found.restarts > 0:
-            why = "was killed for want of memory" if found.oom_killed else f"exited with {found.exit_code}"
+            why = "was killed for want of memory" if found.oom_killed else _how_it_ended(found)
             raise self._failure(run, placement, f"{name} {why} before it was healthy")
         if elapsed > health.deadline_s:
             said = answer.error or f"answered {answer.status}"
@@ -70,3 +71,8 @@ class HealthStep:
             hint=f"backstay events {run.id} shows its last output",
             state="the old release never stopped serving" if run.plan.previous else "nothing serves yet",
         )
+
+
+def _how_it_ended(container: Container) -> str:
+    """An engine that has started it again by now tells no exit code any more."""
+    return "ended" if container.exit_code is None else f"exited with {container.exit_code}"
