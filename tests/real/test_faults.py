@@ -200,7 +200,8 @@ def migration_waits_for_a_lock(shop: Faulty) -> Iterator[None]:
     """On a table that no request touches; without a backup, which would wait for it too."""
     shop.edit("policy: {", "policy: {lock_timeout: 1s, ")
     shop.edit("database: {url_secret: DATABASE_URL, backup_url_secret: BACKUP_URL}\n", "")
-    script = "import os, psycopg; psycopg.connect(os.environ['DATABASE_URL']).execute('alter table held add column x int')"
+    sql = "alter table held add column x int"
+    script = f"import os, psycopg; psycopg.connect(os.environ['DATABASE_URL']).execute('{sql}')"
     shop.edit("[python, manage.py, migrate, --noinput]", json.dumps(["python", "-c", script]))
     with subprocess.Popen(
         ["psql", "-q", shop.urls["host"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
