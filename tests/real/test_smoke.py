@@ -26,6 +26,9 @@ def test_a_shop_is_smoke_tested_by_hand(shop: Shop) -> None:
     assert {id_ for id_, state in found.items() if state == "pass"} == {
         "frontend", "backend health", "frontend health", "api", "response time", "database", "containers", "api root",
     }  # fmt: skip
+    # A deployment that was refused has left its nonce in the router.
+    assert shop.deploy("v3").status == 20
+    assert shop.run("smoke", "dev", "--json").status == 0
     outside = states(shop.run("smoke", f"http://127.0.0.1:{shop.port}", "--json"))
     assert outside["database"] == outside["frontend"] == outside["api"] == "pass"
 

@@ -44,6 +44,7 @@ class Progress:
         self.settings = settings
         self.is_live = sys.stderr.isatty() and settings.color and not settings.json and not settings.quiet
         self.status: Status | None = None
+        self.faults: set[str] = set()
 
     def __enter__(self) -> Progress:
         if self.is_live and os.environ.get("TERM") != "dumb":
@@ -75,7 +76,11 @@ class Progress:
             self.status.update(f"{event.message} …")
             if event.kind != "step_started":
                 return
-        failed = event.data.get("ok") is False
+        if event.message in self.faults and event.kind not in MARKS:
+            return  # a failed step has said it; the reversal and the end say it again, for those who read events
+        if event.kind == "step_failed":
+            self.faults.add(event.message)
+        failed = event.data.get("ok") is False and event.data.get("severity") != "notice"
         if event.kind in DETAILS and not failed and not self.settings.verbose:
             return
         took = event.data.get("took_s")

@@ -17,6 +17,9 @@ from backstay.pipeline.smoke import Ask, Question, ask_publicly
 from backstay.pipeline.status import Ports
 from backstay.ports.store import Reader
 
+OBEYED = frozenset({StepState.DONE, StepState.UNDOING, StepState.UNDONE})
+"""States of a router step after which the router knows its nonce; a reversal leaves it there."""
+
 
 def of_environment(ports: Ports, environment: Environment) -> tuple[Sequence[Question], Ask]:
     """All kinds that apply, whatever the policy: who asks by hand wants to know. UsageError when nothing serves."""
@@ -54,7 +57,7 @@ def _certificate(ports: Ports, url: str | None) -> Look | None:
 def _nonce(store: Reader, environment: Environment) -> str | None:
     """What makes the router say which slot answered: the nonce of the last deployment that set it up."""
     for deployment in reversed(store.history(environment.app, environment.name)):
-        routed = any(s.name == "router" and s.state is StepState.DONE for s in store.steps(deployment.id))
+        routed = any(s.name == "router" and s.state in OBEYED for s in store.steps(deployment.id))
         record = store.snapshot(deployment.id) if routed else None
         if record and "nonce" in record:
             return str(record["nonce"])
