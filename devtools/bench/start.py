@@ -17,7 +17,7 @@ from tests.world import World
 
 RUNS = 15
 STATUS_RUNS = 7
-HEAVY = ("pydantic", "sqlalchemy", "docker", "httpx2", "rich", "yaml", "alembic")
+HEAVY = ("pydantic", "sqlalchemy", "docker", "rich", "yaml", "alembic")
 CLICK = "import click\n@click.command()\ndef c():\n    'x'\nc(['--help'])"
 
 

@@ -12,7 +12,7 @@ from backstay.cli.main import COMMANDS
 from tests.cli.conftest import Backstay
 
 HEAVY = (
-    "alembic", "apprise", "asyncio", "cattrs", "docker", "http.client", "httpx2", "jsonpath", "pydantic", "requests",
+    "alembic", "apprise", "asyncio", "cattrs", "docker", "http.client", "jsonpath", "pydantic", "requests",
     "rich", "sqlalchemy", "sqlite3", "urllib3", "yaml",
 )  # fmt: skip
 LISTING = """
