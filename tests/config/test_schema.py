@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from backstay.config import json_schema
-from backstay.config.schema import sections
+from backstay.config.keys import sections
 from backstay.config.source import read
 from tests.config.faulty import EDITS
 from tests.config.samples import FULL, GOOD, written

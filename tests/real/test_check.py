@@ -98,7 +98,7 @@ def test_people_see_a_table_with_marks_and_what_next(shop: Checked) -> None:
         r"✗ variables +secrets missing: SECRET_KEY\n +next: set them in .*secrets.env", answer.out
     )
     assert re.search(r"✓ engine ", answer.out) and re.search(r"· network ", answer.out)
-    assert answer.out.endswith("nothing was changed\n") and "1 of 19 checks failed" in answer.out
+    assert answer.out.endswith("nothing was changed\n") and "1 of 20 checks failed" in answer.out
 
 
 def test_no_engine(shop: Checked) -> None:

@@ -167,7 +167,7 @@ def test_haproxy_outlives_its_holder_and_the_next_one_takes_over(
 ) -> None:
     both_up(router, port, blue, green)
     router.switch(Slot.GREEN, 1)
-    holder = router._holder("status")["pid"]
+    holder = router.keeper.ask("status")["pid"]
     os.kill(holder, signal.SIGKILL)
     time.sleep(0.1)
     with Clients(port) as clients:
@@ -175,7 +175,7 @@ def test_haproxy_outlives_its_holder_and_the_next_one_takes_over(
         router.ensure((Bind("127.0.0.1", port),), NONCE, 2)
         time.sleep(0.3)
     assert get(port)[1] == "green /"
-    assert router._holder("status")["pid"] != holder
+    assert router.keeper.ask("status")["pid"] != holder
     assert set(clients.answers) == {"green"}
 
 
@@ -292,7 +292,7 @@ def test_two_environments_cannot_share_an_address(router: HaproxyRouter, port: i
 
 def test_stop_leaves_no_process_and_no_listener(router: HaproxyRouter, port: int) -> None:
     router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
-    pids = [router._holder("status")["pid"], runtime.process_id(router.admin)]
+    pids = [router.keeper.ask("status")["pid"], runtime.process_id(router.admin)]
     router.stop()
     time.sleep(0.1)
     with pytest.raises(OSError, match="refused"):

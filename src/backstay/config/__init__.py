@@ -66,6 +66,6 @@ def outline(path: Path, environ: Mapping[str, str]) -> Outline:
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of backstay.yml, for editors."""
-    from backstay.config import schema
+    from backstay.config import editors
 
-    return schema.json_schema()
+    return editors.json_schema()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from backstay.config.document import Document
+from backstay.config.keys import keys_at
 from backstay.config.problem import KeyPath, Problem, suggestion
-from backstay.config.schema import keys_at
 
 _KINDS: Final = {
     "model_type": "must be a mapping of keys",

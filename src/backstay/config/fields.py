@@ -1,4 +1,4 @@
-"""Types of the keys of backstay.yml: each a parser of `values.py` and the JSON Schema that editors see."""
+"""Types of the keys of backstay.yml: parsers of `values.py` and `choices.py`, and the JSON Schema editors see."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from backstay.config import values
+from backstay.config import choices, values
 from backstay.domain.environment import Bind
 
 
@@ -76,10 +76,9 @@ Network = Annotated[str, PlainValidator(values.network), _FILLED]
 NotifyUrl = Annotated[str, PlainValidator(values.notify_url), _URL]
 Scratch = Annotated[str, PlainValidator(values.scratch), _string("(auto|url:.+|container:.+)")]
 Hosts = Annotated[tuple[str, ...], PlainValidator(values.hosts), _HOSTS]
-Engine = Annotated[str, PlainValidator(values.engine), _one_of("docker", "process")]
-LevelName = Annotated[str, PlainValidator(values.level), _one_of("basic", "standard", "strict")]
-BackupChoice = Annotated[str, PlainValidator(values.backup_rule), _one_of("migration", "always")]
-CheckChoice = Annotated[str, PlainValidator(values.check_set), _one_of("basic", "standard", "strict")]
-SmokeChoice = Annotated[str, PlainValidator(values.smoke_set), _one_of("essential", "full")]
-METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-Method = Annotated[str, PlainValidator(values.method), _one_of(*METHODS)]
+Engine = Annotated[str, PlainValidator(choices.engine), _one_of(*choices.ENGINES)]
+LevelName = Annotated[str, PlainValidator(choices.level), _one_of(*choices.LEVELS)]
+BackupChoice = Annotated[str, PlainValidator(choices.backup_rule), _one_of(*choices.BACKUP_RULES)]
+CheckChoice = Annotated[str, PlainValidator(choices.check_set), _one_of(*choices.CHECK_SETS)]
+SmokeChoice = Annotated[str, PlainValidator(choices.smoke_set), _one_of(*choices.SMOKE_SETS)]
+Method = Annotated[str, PlainValidator(choices.method), _one_of(*choices.METHODS)]

@@ -1,12 +1,11 @@
 """The keys of backstay.yml, their types, defaults and descriptions.
 
-Only this module and `fields.py` know pydantic. Defaults stand here as people write them. A default of None is
+Only this module and `fields.py` import pydantic. Defaults stand here as people write them. A default of None is
 filled in by `defaults.py`: from the policy, the names of application and environment, or the state folder.
 """
 
 from __future__ import annotations
 
-import typing
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -49,7 +48,6 @@ from backstay.config.fields import (
     Window,
     Word,
 )
-from backstay.config.problem import KeyPath
 
 
 def key(description: str, default: Any = ..., **more: Any) -> Any:
@@ -267,67 +265,3 @@ def validate(data: Any) -> tuple[Config | None, list[dict[str, Any]]]:
         return Config.model_validate(data), []
     except ValidationError as error:
         return None, [dict(fault) for fault in error.errors(include_url=False, include_input=False)]
-
-
-def sections() -> list[type[Section]]:
-    """Every kind of mapping the file can hold, the whole file first."""
-    found: list[type[Section]] = [Config]
-    for section in found:
-        for field in section.model_fields.values():
-            inner = _inner(field.annotation)
-            if isinstance(inner, type) and issubclass(inner, Section) and inner not in found:
-                found.append(inner)
-    return found
-
-
-def keys_at(path: KeyPath) -> list[str]:
-    """The keys allowed in the mapping at `path`; empty when keys are free there, or nothing is known."""
-    kind: Any = Config
-    for part in path:
-        if isinstance(kind, type) and issubclass(kind, Section):
-            fields = {field.alias or name: field for name, field in kind.model_fields.items()}
-            kind = fields[part].annotation if part in fields else None
-            kind = (
-                next((k for k in typing.get_args(kind) if k is not type(None)), kind)
-                if _optional(kind)
-                else kind
-            )
-        else:
-            kind = typing.get_args(kind)[-1] if typing.get_args(kind) else None
-    if not (isinstance(kind, type) and issubclass(kind, Section)):
-        return []
-    return [field.alias or name for name, field in kind.model_fields.items()]
-
-
-def _optional(annotation: Any) -> bool:
-    return type(None) in typing.get_args(annotation)
-
-
-def _inner(annotation: Any) -> Any:
-    """What lists, mappings and optionals finally hold."""
-    arguments = [a for a in typing.get_args(annotation) if a is not type(None)]
-    return _inner(arguments[-1]) if arguments else annotation
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of the file, for editors."""
-    shown = _for_editors(Config.model_json_schema())
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **shown, "title": "backstay.yml"}
-
-
-def _for_editors(shown: Any) -> Any:
-    """Without null, which stands for a key that is not given, and without keys that fit no pattern."""
-    if isinstance(shown, list):
-        return [_for_editors(item) for item in shown]
-    if not isinstance(shown, dict):
-        return shown
-    kept = {key: _for_editors(item) for key, item in shown.items()}
-    if kept.get("default", ...) is None:
-        del kept["default"]
-    alternatives = kept.get("anyOf", [])
-    if {"type": "null"} in alternatives:
-        [only] = [item for item in alternatives if item != {"type": "null"}]
-        kept = {**only, **{key: item for key, item in kept.items() if key != "anyOf"}}
-    if "patternProperties" in kept:
-        kept["additionalProperties"] = False
-    return kept

@@ -11,7 +11,6 @@ import re
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from backstay.config.problem import suggestion
 from backstay.domain.duration import parse_duration
 from backstay.domain.environment import Bind
 
@@ -264,37 +263,6 @@ def hosts(value: Any) -> tuple[str, ...]:
     if value != ["local"]:
         raise ValueError("must be [local]: several or remote hosts are not built yet")
     return ("local",)
-
-
-def choice(value: Any, *allowed: str) -> str:
-    if value not in allowed:
-        close = suggestion(value, allowed) if isinstance(value, str) else ""
-        raise ValueError(f"must be one of {', '.join(allowed)}{close}")
-    return str(value)
-
-
-def engine(value: Any) -> str:
-    return choice(value, "docker", "process")
-
-
-def level(value: Any) -> str:
-    return choice(value, "basic", "standard", "strict")
-
-
-def backup_rule(value: Any) -> str:
-    return choice(value, "migration", "always")
-
-
-def check_set(value: Any) -> str:
-    return choice(value, "basic", "standard", "strict")
-
-
-def smoke_set(value: Any) -> str:
-    return choice(value, "essential", "full")
-
-
-def method(value: Any) -> str:
-    return choice(value, "GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
 
 def write_duration(seconds: float) -> str:

@@ -1,7 +1,8 @@
-"""Who listens on a port of this host, read from /proc."""
+"""Who listens on a port of this host, read from /proc, and whether we still can."""
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 LISTEN = "0A"
@@ -20,6 +21,17 @@ def listener(port: int) -> tuple[int, str] | None:
             except OSError:
                 continue
     return 0, "another user's process"
+
+
+def can_bind(host: str, port: int) -> bool:
+    """Whether the address is free although somebody listens on the same port of another address."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 def _listening_inodes(port: int) -> set[str]:

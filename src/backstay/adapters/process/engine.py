@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import platform
 import secrets
 import shutil
-import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import backstay
 from backstay.adapters import loopback
-from backstay.adapters.process.kin import marked
+from backstay.adapters.process.ending import end, kill
 from backstay.adapters.process.launch import launch, order
 from backstay.adapters.process.networks import Networks
 from backstay.adapters.process.output import last_lines
-from backstay.adapters.process.records import LOG, Mark, Record, Records, is_name
+from backstay.adapters.process.records import LOG, Record, Records, is_name
 from backstay.adapters.process.release import Release, look_up, with_digest
+from backstay.adapters.process.turn import own_turn
 from backstay.errors import EngineError, RegistryError
 from backstay.ports.engine import Container, ContainerSpec, EngineInfo, Login, Manifest, Network
 
 START_S: Final = 20.0
-DEATH_S: Final = 10.0
 _POLL_S: Final = 0.02
 _KILLED: Final = 137
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -114,7 +110,7 @@ class ProcessEngine:
         A one-off (`restarts` False) that was ever started is returned as it is.
         """
         _refuse(spec)
-        with self._lock() as lock:
+        with own_turn(self._folder, START_S) as lock:
             known = self._records.find(spec.name)
             if known is not None and (adopted := self._adopt(spec, known)) is not None:
                 return adopted
@@ -156,20 +152,15 @@ class ProcessEngine:
     def stop(self, container: str, grace_s: float) -> None:
         """Ask it to end, kill it after `grace_s`. Nothing happens when it is gone."""
         record = self._records.find(container)
-        if record is None:
-            return
-        self._signal(record, signal.SIGTERM)
-        if not self._ended(record, grace_s):
-            self._signal(record, signal.SIGKILL)
-        self._sweep(record)
+        if record is not None:
+            end(self._records, record, grace_s)
 
     def remove(self, container: str) -> None:
         """Remove it, running or not. Nothing happens when it is gone."""
         record = self._records.find(container)
         if record is None:
             return
-        self._signal(record, signal.SIGKILL)
-        self._sweep(record)
+        kill(self._records, record)
         self._records.remove(record.name)
 
     def logs(self, container: str, lines: int) -> list[str]:
@@ -238,75 +229,6 @@ class ProcessEngine:
             can_restart=False,
         )
 
-    def _signal(self, record: Record, number: signal.Signals) -> None:
-        """Send a signal to the program; its supervisor sees the end of it and records it."""
-        state = self._records.state(record.name)
-        if state is not None and state.program is not None:
-            _send(state.program, number)
-
-    def _kill_supervisor(self, record: Record) -> None:
-        """For one that hangs: the kernel kills its program with it."""
-        if state := self._records.state(record.name):
-            _send(state.supervisor, signal.SIGKILL)
-
-    def _ended(self, record: Record, within_s: float) -> bool:
-        """Whether the process, and its supervisor with it, ends in time."""
-        until = time.monotonic() + within_s
-        while True:
-            state = self._records.state(record.name)
-            if state is None or not state.supervisor.is_alive:
-                return True
-            left = until - time.monotonic()
-            if left <= 0:
-                return False
-            time.sleep(min(_POLL_S, left))
-
-    def _sweep(self, record: Record) -> None:
-        """Make sure that nothing of the process is left, also when its supervisor was killed.
-
-        EngineError when something cannot be killed: a process waiting for a dead disk, say.
-        """
-        if not self._ended(record, DEATH_S):
-            self._kill_supervisor(record)
-        if not self._ended(record, DEATH_S):
-            raise EngineError(
-                f"process {record.name!r} does not end, although it was killed",
-                hint=f"look for it with: grep -la {record.id} /proc/[0-9]*/environ",
-            )
-        until = time.monotonic() + DEATH_S
-        while left := marked(record.id):
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-            if time.monotonic() > until:
-                raise EngineError(f"{record.name!r} left processes that cannot be killed: {left}")
-            time.sleep(_POLL_S)
-
-    @contextmanager
-    def _lock(self) -> Iterator[int]:
-        """Nobody else starts a process in this state folder meanwhile; gives the lock's file descriptor."""
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise EngineError(f"{self._folder} cannot be written: {error.strerror}") from error
-        try:
-            until = time.monotonic() + START_S
-            while True:
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > until:
-                        raise EngineError(
-                            f"another process is being started for {START_S:g} s already",
-                            hint=f"who holds {self._folder / 'lock'}? fuser -v tells",
-                        ) from None
-                    time.sleep(_POLL_S)
-            yield fd
-        finally:
-            os.close(fd)
-
 
 def _refuse(spec: ContainerSpec) -> None:
     """What plain processes cannot have is an error, never silently left out."""
@@ -318,9 +240,3 @@ def _refuse(spec: ContainerSpec) -> None:
         raise EngineError("the process engine has neither volumes nor memory limits")
     if not Release.parse(spec.image).folder.is_dir():
         raise EngineError(f"the release folder of {spec.name!r} is gone: {Release.parse(spec.image).folder}")
-
-
-def _send(mark: Mark, number: signal.Signals) -> None:
-    if mark.is_alive:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(mark.pid, number)

@@ -1,0 +1,160 @@
+"""What keeps one router running and listening, seen from a command: its holder, and HAProxy under it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from backstay.adapters.detach import detach, exit_status
+from backstay.adapters.files import write_durably
+from backstay.adapters.haproxy import install, runtime
+from backstay.adapters.haproxy.config import CANDIDATE, CONFIG, with_binds
+from backstay.adapters.haproxy.listeners import can_bind, listener
+from backstay.domain.environment import Bind
+from backstay.errors import RouterError
+
+START_DEADLINE_S = 10.0
+HOLDER_DEADLINE_S = 25.0
+POLL_S = 0.02
+LONGEST_PATH = 90
+
+
+class Keeper:
+    """Starts, asks and ends the holder of the router whose files and sockets lie in `folder`. Raises RouterError."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.admin = folder / "admin.sock"
+        self.config_file = folder / CONFIG
+        self._log = folder / "holder.log"
+        self._socket = folder / "holder.sock"
+
+    def prepare(self) -> None:
+        """Make the folder; refuse one whose sockets would have too long a name."""
+        if len(str(self.admin)) > LONGEST_PATH:
+            raise RouterError(
+                f"{self.admin} is too long for a socket ({len(str(self.admin))} bytes, at most {LONGEST_PATH})",
+                hint="set BACKSTAY_HOME to a shorter path",
+            )
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """The holder's answer to a command; RouterError when there is no holder, or it refuses."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(HOLDER_DEADLINE_S)
+                connection.connect(str(self._socket))
+                connection.sendall(json.dumps({"do": do, **arguments}).encode() + b"\n")
+                line = connection.makefile("r").readline()
+            answer: dict[str, Any] = json.loads(line)
+        except (OSError, ValueError) as error:
+            raise RouterError(f"the router's holder does not answer: {error}") from error
+        if not answer.get("ok"):
+            raise RouterError(f"the router's holder refused to {do}: {answer.get('error')}")
+        return answer
+
+    def tell_draining(self, command: str) -> None:
+        """Pass a command on to HAProxys that were reloaded and still have clients. Without a holder there is nobody
+        who could, and its death is healed by the next `listen_on`."""
+        with contextlib.suppress(RouterError):
+            self.ask("relay", command=command)
+
+    def listen_on(self, binds: tuple[Bind, ...]) -> None:
+        """A holder that listens on exactly these addresses, with HAProxy running on them."""
+        wanted = sorted((bind.host or "0.0.0.0", bind.port) for bind in binds)
+        try:
+            status = self.ask("status")
+        except RouterError:
+            install.version()
+            self._refuse_taken(wanted)
+            self._start()
+            status = self.ask("status")
+        have = sorted((host, port) for host, port in status["binds"])
+        if have != wanted:
+            self._refuse_taken([address for address in wanted if address not in have])
+            text = with_binds(self.config_file.read_text(), len(wanted))
+            self.reload([list(address) for address in wanted], text)
+        self._await_haproxy(None)
+
+    def refuse_taken(self, binds: tuple[Bind, ...]) -> None:
+        """Refuse an address on which somebody else listens. Reads only."""
+        try:
+            ours = {(host, port) for host, port in self.ask("status")["binds"]}
+        except RouterError:
+            ours = set()
+        wanted = {(bind.host or "0.0.0.0", bind.port) for bind in binds}
+        self._refuse_taken(sorted(wanted - ours))
+
+    def reload(self, binds: list[Any], text: str) -> None:
+        """Have the holder check `text` and, only if HAProxy accepts it, make it the configuration and load it."""
+        write_durably(self.folder / CANDIDATE, text)
+        answer = self.ask("apply", binds=binds)
+        self._await_haproxy(answer["haproxy"])
+
+    def stop(self) -> None:
+        """End the holder and HAProxy, or an HAProxy whose holder is gone; nothing happens when none runs."""
+        try:
+            self.ask("stop")
+        except RouterError:
+            self._end_orphan()
+            return
+        end = time.monotonic() + START_DEADLINE_S
+        while self._socket.exists() and time.monotonic() < end:
+            time.sleep(POLL_S)
+
+    # ---- inside
+
+    def _refuse_taken(self, addresses: list[tuple[str, int]]) -> None:
+        """Refuse an address on which anybody but an orphaned HAProxy of ours listens."""
+        for host, port in addresses:
+            found = listener(port)
+            if found is None or self._is_orphan(found[0]) or can_bind(host, port):
+                continue
+            raise RouterError(
+                f"port {port} on {host} is taken by {found[1]} (pid {found[0]})",
+                hint="stop it, or choose another router.bind",
+                state="nothing was changed",
+            )
+
+    def _is_orphan(self, pid: int) -> bool:
+        try:
+            return str(self.config_file).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+
+    def _end_orphan(self) -> None:
+        """End an HAProxy whose holder is gone."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.folder / "haproxy.pid").read_text())
+            if self._is_orphan(pid):
+                os.kill(pid, signal.SIGTERM)
+
+    def _start(self) -> None:
+        pid = detach("backstay.adapters.haproxy.holder", [str(self.folder)], self._log)
+        end = time.monotonic() + START_DEADLINE_S
+        while time.monotonic() < end:
+            try:
+                self.ask("status")
+            except RouterError:
+                time.sleep(POLL_S)
+            else:
+                return
+            if exit_status(pid) is not None:
+                break
+        raise RouterError("the router's holder did not start", hint=f"look at {self._log}")
+
+    def _await_haproxy(self, pid: int | None) -> None:
+        """Return once HAProxy (that of `pid`, when given) answers on its admin socket."""
+        end = time.monotonic() + START_DEADLINE_S
+        while time.monotonic() < end:
+            seen = runtime.process_id(self.admin)
+            if seen is not None and (pid is None or seen == pid):
+                return
+            time.sleep(POLL_S)
+        raise RouterError("HAProxy does not come up", hint=f"look at {self._log}")
