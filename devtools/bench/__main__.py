@@ -14,7 +14,7 @@ from devtools.bench.environment import BenchError
 from devtools.bench.figure import Result, table
 from tests.world import World, WorldError, WorldMissing, images
 
-NAMES = ("start", "memory", "overhead", "rollback", "check", "backup", "switches")
+NAMES = ("start", "memory", "overhead", "rollback", "check", "backup", "switches", "journal")
 
 
 def main() -> int:
