@@ -14,7 +14,18 @@ from devtools.bench.environment import BenchError
 from devtools.bench.figure import Result, table
 from tests.world import World, WorldError, WorldMissing, images
 
-NAMES = ("start", "memory", "overhead", "rollback", "smoke", "check", "notify", "backup", "switches")
+NAMES = (
+    "start",
+    "memory",
+    "overhead",
+    "rollback",
+    "smoke",
+    "check",
+    "notify",
+    "journal",
+    "backup",
+    "switches",
+)
 
 
 def main() -> int:
