@@ -118,7 +118,7 @@ class Subject:
         try:
             found = self.secrets.get(name)
         except BackstayError:
-            found = None
+            raise NotChecked(f"the secret {name} cannot be read") from None
         if not found:
             raise NotChecked(f"the secret {name} is not set")
         return found
