@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from backstay.ports.prober import Prober
     from backstay.ports.receivers import Receivers
     from backstay.ports.router import Router
+    from backstay.ports.scratch import Scratches
     from backstay.ports.secrets import SecretSource
     from backstay.ports.store import Reader, Store
 
@@ -134,6 +135,13 @@ def database() -> Database:
     from backstay.adapters.postgres import PostgresTools
 
     return PostgresTools()
+
+
+def scratches(where: Place, environment: Environment) -> Scratches:
+    """Scratch servers of an environment."""
+    from backstay.adapters.scratch import OpenScratches
+
+    return OpenScratches(where.home / "scratch", engine(where, environment))
 
 
 def backup_ports(store: Store) -> BackupPorts:
