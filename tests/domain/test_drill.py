@@ -58,7 +58,7 @@ def drill(number: int, rto_s: float, *, ok: bool = True) -> Drill:
 
 def test_a_trend_compares_the_newest_with_the_median_of_those_before() -> None:
     found = trend([drill(4, 20), drill(3, 99, ok=False), drill(2, 10), drill(1, 8), drill(0, 30)])
-    assert found.rto_s == (20, 10, 8, 30)
+    assert list(found.rto_s) == [20, 10, 8, 30]
     assert found.ratio == 2
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from backstay.domain.objective import Objective
 from backstay.domain.policy import (
     BUILT_IN,
     BackupRule,
@@ -33,11 +34,11 @@ def test_a_name_that_is_not_known_is_strict(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "checks", "backup", "smoke", "bake_s", "smoke_every_s"),
+    ("level", "checks", "backup", "smoke", "bake_s", "smoke_every_s", "rto_s", "rpo_s"),
     [
-        (Level.BASIC, CheckSet.BASIC, BackupRule.MIGRATION, SmokeSet.ESSENTIAL, 10.0, None),
-        (Level.STANDARD, CheckSet.STANDARD, BackupRule.ALWAYS, SmokeSet.FULL, 120.0, None),
-        (Level.STRICT, CheckSet.STRICT, BackupRule.ALWAYS, SmokeSet.FULL, 600.0, 5.0),
+        (Level.BASIC, CheckSet.BASIC, BackupRule.MIGRATION, SmokeSet.ESSENTIAL, 10.0, None, 1800, 86400),
+        (Level.STANDARD, CheckSet.STANDARD, BackupRule.ALWAYS, SmokeSet.FULL, 120.0, None, 900, 3600),
+        (Level.STRICT, CheckSet.STRICT, BackupRule.ALWAYS, SmokeSet.FULL, 600.0, 5.0, 300, 900),
     ],
 )
 def test_what_each_level_demands(
@@ -47,8 +48,12 @@ def test_what_each_level_demands(
     smoke: SmokeSet,
     bake_s: float,
     smoke_every_s: float | None,
+    rto_s: float,
+    rpo_s: float,
 ) -> None:
-    assert BUILT_IN[level] == Policy(level, checks, backup, smoke, bake_s, smoke_every_s)
+    wanted = Policy(level, checks, backup, smoke, bake_s, smoke_every_s, rto_s=rto_s, rpo_s=rpo_s)
+    assert BUILT_IN[level] == wanted
+    assert wanted.objective == Objective(rto_s, rpo_s)
 
 
 def test_every_level_is_built_in_with_the_same_triggers() -> None:

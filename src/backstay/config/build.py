@@ -11,8 +11,10 @@ from backstay.domain import environment as domain
 from backstay.domain.notification import Channel
 from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Triggers
 from backstay.domain.release import Component, Health, Route
+from backstay.domain.schedule import Schedule
 from backstay.domain.secret import Secret
 from backstay.domain.smoke import Expectation, SmokeTest
+from backstay.domain.wal import Continuous
 
 
 def application(config: schema.Config, name: str, path: Path, home: Path) -> domain.Application:
@@ -50,6 +52,8 @@ def _environment(full: schema.Config, name: str, *, owns_network: bool) -> domai
         smoke=tuple(_smoke(test) for test in full.smoke),
         channels=tuple(_channel(url) for url in _receivers(given.notify)),
         cors=tuple(given.cors.origins) if given.cors else (),
+        schedule=Schedule(_cron(given.schedule.backup), _cron(given.schedule.restore_drill)),
+        continuous=_continuous(full.database) if given.continuous else None,
     )
 
 
@@ -64,6 +68,16 @@ def _channel(url: Secret) -> Channel:
 
 def _database(given: schema.Database | None) -> domain.DatabaseSource | None:
     return domain.DatabaseSource(given.url_secret, str(given.backup_url_secret)) if given else None
+
+
+def _continuous(given: schema.Database | None) -> Continuous | None:
+    if given is None:
+        return None
+    return Continuous(str(given.replication_url_secret), int(given.base_after), given.canary)
+
+
+def _cron(given: str) -> str | None:
+    return None if given == "off" else given
 
 
 def _registry(given: schema.Registry | None) -> domain.RegistrySource | None:
@@ -125,6 +139,8 @@ def _policy(given: schema.Policy) -> Policy:
         keep_backups=given.keep_backups or 0,
         backup_deadline_s=_seconds(given.backup_deadline),
         backup_stall_s=_seconds(given.backup_stall),
+        rto_s=_seconds(given.rto),
+        rpo_s=_seconds(given.rpo),
     )
 
 

@@ -177,4 +177,15 @@ def _runs_as_process(
             yield document.problem((*at, key), f"{engine} {cannot}; {cure}")
 
 
-_RULES: Final[tuple[Rule, ...]] = (_routes, _components, _engines, _smoke, _secrets, _ports)
+def _continuous(document: Document) -> Iterator[Problem]:
+    """Without a database there is no write-ahead log to receive."""
+    if document.get("database") is not None:
+        return
+    for name in document.mapping("environments"):
+        at: KeyPath = ("environments", name, "continuous")
+        if document.get(*at) in (True, "true"):
+            message = "there is no database to protect: name it by database.url_secret"
+            yield document.problem(at, message, value=True)
+
+
+_RULES: Final[tuple[Rule, ...]] = (_continuous, _routes, _components, _engines, _smoke, _secrets, _ports)

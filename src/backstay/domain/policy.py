@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from backstay.domain.backup import BackupLimits
+from backstay.domain.objective import Objective
 
 
 class Level(StrEnum):
@@ -80,6 +81,12 @@ class Policy:
     keep_backups: int = 10
     backup_deadline_s: float = 14400.0
     backup_stall_s: float = 300.0
+    rto_s: float = 300.0
+    rpo_s: float = 900.0
+
+    @property
+    def objective(self) -> Objective:
+        return Objective(self.rto_s, self.rpo_s)
 
     @property
     def backup_limits(self) -> BackupLimits:
@@ -88,10 +95,24 @@ class Policy:
 
 BUILT_IN: Final = {
     Level.BASIC: Policy(
-        Level.BASIC, CheckSet.BASIC, BackupRule.MIGRATION, SmokeSet.ESSENTIAL, bake_s=10.0, smoke_every_s=None
+        Level.BASIC,
+        CheckSet.BASIC,
+        BackupRule.MIGRATION,
+        SmokeSet.ESSENTIAL,
+        bake_s=10.0,
+        smoke_every_s=None,
+        rto_s=1800.0,
+        rpo_s=86400.0,
     ),
     Level.STANDARD: Policy(
-        Level.STANDARD, CheckSet.STANDARD, BackupRule.ALWAYS, SmokeSet.FULL, bake_s=120.0, smoke_every_s=None
+        Level.STANDARD,
+        CheckSet.STANDARD,
+        BackupRule.ALWAYS,
+        SmokeSet.FULL,
+        bake_s=120.0,
+        smoke_every_s=None,
+        rto_s=900.0,
+        rpo_s=3600.0,
     ),
     Level.STRICT: Policy(
         Level.STRICT, CheckSet.STRICT, BackupRule.ALWAYS, SmokeSet.FULL, bake_s=600.0, smoke_every_s=5.0

@@ -50,6 +50,14 @@ ABOUT: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Cron expressions, in UTC, of what `serve` does for an environment; None: never by itself."""
+
+    backup: str | None = "0 2 * * *"
+    restore_drill: str | None = "0 4 1 * *"
+
+
 class Outcome(StrEnum):
     """`LOST`: the one who ran it died."""
 
@@ -61,7 +69,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DutyRun:
-    """One run of a duty. `due_at` and the others are RFC 3339 UTC; `by` is who runs or ran it, `detail` for people."""
+    """One run of a duty. Times are RFC 3339 UTC; `owner` is who runs or ran it, `detail` is for people."""
 
     id: int
     app: str
@@ -69,7 +77,7 @@ class DutyRun:
     duty: Duty
     due_at: str | None
     began_at: str
-    by: Owner
+    owner: Owner
     outcome: Outcome = Outcome.RUNNING
     ended_at: str | None = None
     detail: str = ""

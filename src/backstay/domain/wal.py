@@ -14,9 +14,25 @@ from typing import Final
 
 PARTIAL: Final = ".partial"
 DEFAULT_SEGMENT_BYTES: Final = 16 * 1024 * 1024
+BASE_AFTER_BYTES: Final = 10 * 1024**3
+"""How much WAL may come after a base backup before there is another: what must be replayed takes time."""
+
+STALLED_AFTER_S: Final = 30.0
+"""WAL that has not arrived after this is late, and people hear of it."""
+
 _SEGMENT: Final = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})(\.partial)?")
 _HISTORY: Final = re.compile(r"([0-9A-F]{8})\.history")
 _BYTES_PER_LOG: Final = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class Continuous:
+    """How the WAL of an environment is received: the name of the secret with the URL of a role that may replicate,
+    after how much WAL a new base backup is made, and whether a canary row is written each minute."""
+
+    replication_url_secret: str
+    base_after_bytes: int = BASE_AFTER_BYTES
+    canary: bool = True
 
 
 def parse_lsn(text: str) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
-from backstay.adapters.store import journal, leases, outbox
+from backstay.adapters.store import duties, journal, leases, outbox
 from backstay.adapters.store.codec import DEPLOYMENT_FIELDS, encode, from_row, timestamp, to_row
 from backstay.adapters.store.engine import for_writing, translated, uses_write_ahead_log, writing_engine
 from backstay.adapters.store.location import is_empty, refuse_network_file_system, store_path
@@ -32,7 +32,7 @@ from backstay.ports.clock import Clock
 _FIXED = frozenset({"id", "app", "environment", "kind", "state", "token", "created_at"})
 
 
-class SqlStore(SqlReader, outbox.SqlOutbox):
+class SqlStore(SqlReader, outbox.SqlOutbox, duties.SqlDuties):
     """The store at `location`, created or upgraded when it must be. Safe to use from several threads.
 
     Raises StoreError when it cannot be used, LeaseLost when a token is stale, Locked when a lease is held.
