@@ -303,7 +303,11 @@ components: {web: {image: shop, port: 80}}
 routes: [{path: /, component: web}]
 database: {url_secret: A, replication_url_secret: R, continuous: true, base_after: 2g, canary: false}
 environments:
-  dev: {secrets: {file: a}, continuous: false, schedule: {backup: off, restore_drill: "5  4 * * 0"}, policy: {rto: 1h, rpo: 90m}}
+  dev:
+    secrets: {file: a}
+    continuous: false
+    schedule: {backup: off, restore_drill: "5  4 * * 0"}
+    policy: {rto: 1h, rpo: 90m}
   prod: {secrets: {file: a}}
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -20,9 +22,15 @@ USER, PASSWORD = "keeper", "s3cretOfThePrivateServer"
 
 
 class Server:
-    """As a context manager: it runs inside the block, and nothing of it is left after."""
+    """As a context manager: it runs inside the block, and nothing of it is left after.
 
-    def __init__(self, plan: PostgresPlan, connections: int) -> None:
+    `settings` go before our own; with `max_wal_senders` among them it can be replicated from.
+    """
+
+    def __init__(
+        self, plan: PostgresPlan, connections: int, settings: Mapping[str, object] | None = None
+    ) -> None:
+        self._settings = settings or {}
         self._bin = Path(plan.bin_dir)
         self._os_user = plan.os_user
         self._connections = connections
@@ -60,6 +68,7 @@ class Server:
         settings = {
             "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder, "fsync": "off",
             "max_connections": self._connections, "max_wal_senders": 0, "superuser_reserved_connections": 1,
+            **self._settings,
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
@@ -109,6 +118,17 @@ class Server:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(30)
             self._process = None
+
+    def kill(self) -> None:
+        """Take the postmaster and all its children away at once, as a power cut would."""
+        assert self._process is not None
+        backends = self._backends()
+        self._process.kill()
+        for pid in backends:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait(30)
+        self._process = None
 
     def _backends(self) -> list[int]:
         assert self._process is not None

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 PARTIAL: Final = ".partial"
@@ -100,6 +101,31 @@ class Mark:
     timeline: int
     lsn: int
     at: datetime
+
+
+class Flow(StrEnum):
+    """How WAL arrives: all of it at once, later than it should, or not at all for want of a receiver."""
+
+    RECEIVING = "receiving"
+    LATE = "late"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class WalState:
+    """What the one who looks after the receiving knew at `seen`, by this host's clock.
+
+    `caught_up` is the newest mark; `since` when `flow` became what it is. `message` says what is wrong, or advises.
+    """
+
+    seen: datetime
+    flow: Flow
+    since: datetime
+    system_identifier: str
+    major: int
+    segment_bytes: int
+    caught_up: Mark | None = None
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
