@@ -17,8 +17,8 @@ class FakeEngine:
     For checks: `time` is the engine's clock (None tells none), `root` its folder, `refuses` a reason to refuse the
     login, `platforms` what every image is built for, `layers` the bytes a pull fetches (None: unknown), `present`
     whether images are held, `commands` what the images have (None: their entry point decides), `ports` how many
-    are free, `networks_missing` whether no network was made yet, `output` the lines every container wrote, `isolates` whether it makes
-    internal networks; `made_networks` are those that were made, with their labels.
+    are free, `networks_missing` whether no network was made yet, `output` the lines every container wrote,
+    `isolates` whether it makes internal networks; `made_networks` are those that were made, with their labels.
     """
 
     def __init__(self) -> None:
