@@ -64,7 +64,7 @@ def copied(world: World) -> Iterator[Callable[[Path], str]]:
     given = world.postgres
 
     def copy(data: Path) -> str:
-        words = ["-D", data, "-w", "-h", given.host, "-p", str(given.port), "-U", given.superuser]
+        words = ["-D", str(data), "-w", "-h", given.host, "-p", str(given.port), "-U", given.superuser]
         tool = Path(given.bin_dir) / "pg_basebackup"
         run([tool, *words, "-X", "stream", "-c", "fast"], env={"PGPASSWORD": given.password})
         return made["name"]

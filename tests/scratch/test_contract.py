@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from backstay.adapters.scratch import OpenScratches, sql
+from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
 from backstay.ports.scratch import ScratchOrder
 from tests.world import World
@@ -73,7 +74,7 @@ def test_what_a_killed_owner_left_is_swept_and_nothing_of_the_living(
     words = [str(root), any_order.where, any_order.name, str(any_order.major), world.docker_host, url]
     with subprocess.Popen([sys.executable, "-c", OWNER, *words], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
-        theirs = sql.Secret(owner.stdout.readline().strip())
+        theirs = Secret(owner.stdout.readline().strip())
         assert scratches.sweep("shop", "dev") == []  # its owner lives
         owner.send_signal(signal.SIGKILL)
     with scratches.open(replace(any_order, name=f"{any_order.name}-mine")) as mine:

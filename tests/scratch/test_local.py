@@ -9,6 +9,7 @@ import pytest
 
 from backstay.adapters.scratch import OpenScratches, sql
 from backstay.adapters.scratch.processes import working_in
+from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
 from backstay.ports.scratch import ScratchOrder
 
@@ -25,11 +26,9 @@ def test_it_runs_unprivileged_in_a_folder_that_nobody_else_may_enter(
         assert pids
         assert all(Path(f"/proc/{pid}").stat().st_uid != 0 for pid in pids)
         assert sql.rows(server.url(), "SHOW listen_addresses") == [("127.0.0.1",)]
+        wrong = Secret(server.url().reveal().replace("backstay_scratch:", "backstay_scratch:x"))
         with pytest.raises(DatabaseError, match="password"):
-            sql.rows(
-                sql.url_of("127.0.0.1", server.address()[1], "backstay_scratch", sql.Secret("x"), "postgres"),
-                "",
-            )
+            sql.rows(wrong, "SELECT 1")
     assert working_in(root) == []
 
 

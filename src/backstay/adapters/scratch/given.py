@@ -1,4 +1,4 @@
-"""Scratch databases on a server that somebody gives: named so that ours are told from all others, and dropped at the end."""
+"""Scratch databases on a server that somebody gives: named so that ours are known, and dropped at the end."""
 
 from __future__ import annotations
 
