@@ -140,8 +140,20 @@ def database() -> Database:
 def scratches(where: Place, environment: Environment) -> Scratches:
     """Scratch servers of an environment."""
     from backstay.adapters.scratch import OpenScratches
+    from backstay.ports.engine import Login
 
-    return OpenScratches(where.home / "scratch", engine(where, environment))
+    def login() -> Login | None:
+        source, values = environment.registry, secrets(environment).read()
+        if source is None:
+            return None
+        return Login(values[source.username_secret].reveal(), values[source.password_secret])
+
+    return OpenScratches(
+        where.home / "scratch",
+        engine(where, environment),
+        lambda name: secrets(environment).read().get(name),
+        login,
+    )
 
 
 def backup_ports(store: Store) -> BackupPorts:

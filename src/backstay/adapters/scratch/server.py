@@ -46,9 +46,7 @@ class OwnServer:
         statement = f"CREATE DATABASE {sql.name(database)} TEMPLATE {sql.name(template or 'template0')}"
         if template is not None and self.major >= 15:
             statement += " STRATEGY FILE_COPY"  # writes no WAL of it; the other way writes every byte twice
-        if like and template is None:
-            statement += f" ENCODING {sql.text(like['encoding'])} LOCALE {sql.text(like['collation'])}"
-        sql.act(self.url(), statement)
+        sql.act(self.url(), statement + sql.shaped(like, template))
 
     def drop(self, database: str) -> None:
         sql.act(self.url(), f"DROP DATABASE IF EXISTS {sql.name(database)} WITH (FORCE)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlsplit
@@ -53,6 +53,13 @@ def act(url: Secret, *statements: str) -> None:
     with connected(url) as connection:
         for each in statements:
             connection.execute(each.encode())
+
+
+def shaped(like: Mapping[str, str] | None, template: str | None) -> str:
+    """Encoding and collation of a new database, as words of CREATE DATABASE; a copy has those of its template."""
+    if not like or template is not None:
+        return ""
+    return f" ENCODING {text(like['encoding'])} LOCALE {text(like['collation'])}"
 
 
 def name(word: str) -> str:
