@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 
@@ -39,8 +40,8 @@ def minute(number: int) -> datetime:
 
 
 def base(number: int = 2, *, timeline: int = 1, at: datetime = NOON, name: str = "b1") -> Base:
-    """A base backup that begins and ends in segment `number`."""
-    return Base(name, timeline, number * SIZE + 40, number * SIZE + 400, at)
+    """A base backup that begins and ends in segment `number`, within no time."""
+    return Base(name, timeline, number * SIZE + 40, number * SIZE + 400, at, at)
 
 
 def segments(*numbers: int, timeline: int = 1) -> dict[str, int]:
@@ -197,6 +198,16 @@ class TestWindow:
         found = window([reach(0, 5), reach(8, 9)])
         assert [found.holds(minute(n)) for n in (0, 5, 8, 9)] == [True] * 4
         assert [found.holds(minute(n)) for n in (-1, 6, 7, 10)] == [False] * 4
+
+    def test_one_cannot_go_back_to_before_a_base_was_ready(self) -> None:
+        slow = replace(base(at=minute(0)), ready=minute(3))
+        found = Chain(slow, 1, (), 0, minute(5))
+        assert window([found]).spans == ((minute(3), minute(5)),)
+        assert chain_for([found], minute(2)) is None and chain_for([found], minute(3)) is found
+
+    def test_a_base_without_any_wal_has_no_window_but_can_be_restored(self) -> None:
+        found = chain(replace(base(at=minute(0)), ready=minute(3)), Listing({}))
+        assert window([found]) == Window(()) and chain_for([found], None) is found
 
     def test_nothing_is_within_reach_without_a_base(self) -> None:
         assert window([]) == Window(()) and window([]).last is None

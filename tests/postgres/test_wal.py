@@ -180,7 +180,7 @@ class TestFolder:
         (folder / "000000010000000000000002.partial").write_bytes(b"b" * 1000)
         (folder / "00000002.history").write_text("")
         archive.note(folder, WalState(self.NOON, Flow.RECEIVING, self.NOON, "7", 15, 1 << 20))
-        base = Base("b", 1, (1 << 20) + 40, (1 << 20) + 80, self.NOON)
+        base = Base("b", 1, (1 << 20) + 40, (1 << 20) + 80, self.NOON, self.NOON)
         found: Chain = chain(base, archive.listing(folder))
         (tmp_path / "pg_wal").mkdir()
         archive.supply(folder, found, tmp_path)

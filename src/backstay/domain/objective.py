@@ -26,13 +26,13 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """What could be restored if the database were gone at `now`. Aware times; None where there is nothing.
+    """What could be restored if the database were gone at `moment`. Aware times; None where there is nothing.
 
     `backup` is the moment of the newest whole backup. Of what was committed until `received` everything lies here as
     WAL, with a base backup and no gap before it.
     """
 
-    now: datetime
+    moment: datetime
     backup: datetime | None = None
     received: datetime | None = None
 
@@ -45,7 +45,7 @@ class Protection:
     def exposure_s(self) -> float | None:
         """How much work would be lost now, in seconds; None when all of it would."""
         last = self.recoverable
-        return None if last is None else max(0.0, (self.now - last).total_seconds())
+        return None if last is None else max(0.0, (self.moment - last).total_seconds())
 
 
 class Standing(StrEnum):

@@ -98,7 +98,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """How an environment's database is covered by backups at `now`.
+    """How an environment's database is covered by backups at `moment`.
 
     `newest` is the moment of the newest whole backup; `slot` the last scheduled moment that is over, None without a
     schedule; `since` when the schedule began to hold for us: what was due before that was not ours to do.
@@ -106,7 +106,7 @@ class Cover:
     backup is wanted at once, if it is.
     """
 
-    now: datetime
+    moment: datetime
     since: datetime
     slot: datetime | None
     newest: datetime | None
@@ -117,7 +117,7 @@ class Cover:
 
 def backup_due(cover: Cover) -> Due | None:
     """Whether a backup should begin, whatever became of earlier attempts (see `may_try`)."""
-    now, newest, slot = cover.now, cover.newest, cover.slot
+    now, newest, slot = cover.moment, cover.newest, cover.slot
     if newest is None:
         return Due("there is no backup yet", now)
     if slot is not None and slot >= cover.since and newest < slot:

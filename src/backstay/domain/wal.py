@@ -85,13 +85,18 @@ def parse_history(text: str) -> tuple[tuple[int, int], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base backup: usable with all WAL from `start` on, whole by itself at `stop`, which was at the moment `at`."""
+    """A base backup: usable with all WAL from position `start` on, whole by itself at `stop`.
+
+    Everything committed until `at`, when it began, is in it. The earliest moment to go back to is `ready`, when it had
+    surely reached `stop`.
+    """
 
     backup: str
     timeline: int
     start: int
     stop: int
     at: datetime
+    ready: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +265,8 @@ class Window:
 def window(chains: Iterable[Chain]) -> Window:
     """What all bases together reach, as spans that do not touch, oldest first."""
     spans: list[tuple[datetime, datetime]] = []
-    for first, last in sorted((found.base.at, found.until) for found in chains):
+    reached = sorted((c.base.ready, c.until) for c in chains if c.base.ready <= c.until)
+    for first, last in reached:
         if spans and first <= spans[-1][1]:
             spans[-1] = (spans[-1][0], max(spans[-1][1], last))
         else:
@@ -271,7 +277,7 @@ def window(chains: Iterable[Chain]) -> Window:
 def chain_for(chains: Iterable[Chain], at: datetime | None) -> Chain | None:
     """The chain that brings back the moment `at` from the newest base, so with the least to replay; None when none
     does. Without `at`, the one that reaches furthest."""
-    fit = [c for c in chains if at is None or c.base.at <= at <= c.until]
+    fit = [c for c in chains if at is None or c.base.ready <= at <= c.until]
     return max(fit, key=lambda c: (c.until, c.base.at) if at is None else (c.base.at, c.until), default=None)
 
 

@@ -98,7 +98,7 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], log: int) -> int:
         (os.POSIX_SPAWN_DUP2, log, 1),
         (os.POSIX_SPAWN_DUP2, log, 2),
     ]
-    return os.posix_spawn(argv[0], argv, env, file_actions=actions, setsid=True)
+    return os.posix_spawn(argv[0], list(argv), env, file_actions=actions, setsid=True)
 
 
 def _await(pid: int, url: Secret, slot: str) -> None:
