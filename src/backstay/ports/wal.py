@@ -8,8 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from backstay.domain.backup import Backup
 from backstay.domain.secret import Secret
-from backstay.domain.wal import Chain, Listing, Mark, WalState
+from backstay.domain.wal import Base, Chain, Listing, Mark, WalState
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,12 @@ class WalArchive(Protocol):
 
     def remove(self, folder: Path, names: Collection[str], before: datetime) -> None:
         """Remove files, and the marks of moments before `before`."""
+
+    def set_aside(self, folder: Path, name: str) -> Path:
+        """Move all that lies there beside it, under the folder's name and `name`, and begin anew; where it is then."""
+
+    def base(self, backup: Backup) -> Base | None:
+        """Where a physical backup begins and ends in the WAL; None for any other one, and when it cannot be told."""
 
     def supply(self, folder: Path, chain: Chain, data: Path) -> None:
         """Copy the files of a chain, and all histories, to where a server that starts on `data` finds them."""

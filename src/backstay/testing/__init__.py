@@ -7,5 +7,17 @@ from backstay.testing.host import FakeHost
 from backstay.testing.prober import FakeProber
 from backstay.testing.router import FakeRouter
 from backstay.testing.secrets import FakeSecrets
+from backstay.testing.wal import FakeReceiver, FakeWalFolder, FakeWalServer
 
-__all__ = ["FakeClock", "FakeDatabase", "FakeEngine", "FakeHost", "FakeProber", "FakeRouter", "FakeSecrets"]
+__all__ = [
+    "FakeClock",
+    "FakeDatabase",
+    "FakeEngine",
+    "FakeHost",
+    "FakeProber",
+    "FakeReceiver",
+    "FakeRouter",
+    "FakeSecrets",
+    "FakeWalFolder",
+    "FakeWalServer",
+]

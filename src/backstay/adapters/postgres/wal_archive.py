@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from backstay.adapters.files import write_durably
+from backstay.adapters.postgres.wal_base import base_of
+from backstay.domain.backup import Backup
 from backstay.domain.wal import (
     DEFAULT_SEGMENT_BYTES,
     PARTIAL,
+    Base,
     Chain,
     Flow,
     Listing,
@@ -92,6 +95,18 @@ class WalFolder:
             kept = [mark for mark in marks if mark.at >= before]
             if len(kept) < len(marks):
                 write_durably(folder / MARKS, "".join(map(_line, kept)))
+
+    def set_aside(self, folder: Path, name: str) -> Path:
+        with _told(folder):
+            number, aside = 1, folder.with_name(f"{folder.name}.{name}")
+            while aside.exists():
+                number, aside = number + 1, folder.with_name(f"{folder.name}.{name}.{number}")
+            folder.rename(aside)
+        self.make(folder)
+        return aside
+
+    def base(self, backup: Backup) -> Base | None:
+        return base_of(backup)
 
     def supply(self, folder: Path, chain: Chain, data: Path) -> None:
         """Into the server's own `pg_wal`, copies of all: a server writes into segments that it has used.
