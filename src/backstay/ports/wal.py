@@ -96,3 +96,7 @@ class WalArchive(Protocol):
 
     def supply(self, folder: Path, chain: Chain, data: Path) -> None:
         """Copy the files of a chain, and all histories, to where a server that starts on `data` finds them."""
+
+    def reached(self, data: Path) -> int | None:
+        """Where a server that was started on `data` and recovered stopped to replay, and went its own way; None when
+        it did not."""

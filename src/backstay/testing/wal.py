@@ -119,7 +119,8 @@ class FakeReceiver:
 
 
 class FakeWalFolder:
-    """`fault` is the message of all writes. `bases` are the positions of physical backups, by their ids."""
+    """`fault` is the message of all writes. `bases` are the positions of physical backups, by their ids;
+    `stops_at` is where a recovery stops to replay."""
 
     def __init__(self) -> None:
         self.files: dict[Path, dict[str, int]] = {}
@@ -129,6 +130,7 @@ class FakeWalFolder:
         self.aside: list[Path] = []
         self.supplied: list[tuple[Chain, Path]] = []
         self.fault: str | None = None
+        self.stops_at: int | None = None
 
     def make(self, folder: Path) -> None:
         self._write()
@@ -170,6 +172,9 @@ class FakeWalFolder:
     def supply(self, folder: Path, chain: Chain, data: Path) -> None:
         self._write()
         self.supplied.append((chain, data))
+
+    def reached(self, data: Path) -> int | None:
+        return self.stops_at if self.supplied else None
 
     def _write(self) -> None:
         if self.fault is not None:

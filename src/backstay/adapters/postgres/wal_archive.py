@@ -126,6 +126,21 @@ class WalFolder:
                 os.truncate(copy, size)
                 copy.chmod(0o600)
 
+    def reached(self, data: Path) -> int | None:
+        """A server that ends a recovery begins a new timeline; its history says where."""
+        with _told(data):
+            found = [
+                (timeline, path)
+                for path in (data / "pg_wal").glob("*.history")
+                if (timeline := history_timeline(path.name)) is not None
+            ]
+            if not found:
+                return None
+            try:
+                return parse_history(max(found)[1].read_text())[-1][1]
+            except (ValueError, IndexError):
+                return None
+
 
 @contextmanager
 def _told(folder: Path) -> Iterator[None]:

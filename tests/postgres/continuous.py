@@ -1,0 +1,164 @@
+"""A server that is protected continuously: base backups, received WAL, and what looks after them, for tests."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from backstay.adapters.clock import SystemClock
+from backstay.adapters.postgres import PostgresTools
+from backstay.adapters.postgres.connection import environment
+from backstay.adapters.postgres.receiver import PgReceivewal
+from backstay.adapters.postgres.tools import find_tool
+from backstay.adapters.postgres.wal_archive import WalFolder
+from backstay.adapters.postgres.wal_server import PostgresWalServer
+from backstay.adapters.scratch import OpenScratches
+from backstay.adapters.store import SqlStore, open_store
+from backstay.domain.backup import Backup, BackupKind, BackupState, backup_id
+from backstay.domain.secret import Secret
+from backstay.domain.wal import Chain, Continuous
+from backstay.pipeline.pitr import PitrOrder, Recovered, recovered_to
+from backstay.pipeline.times import rfc3339
+from backstay.pipeline.wal import Watch, WatchOrder, chains
+from backstay.ports.scratch import ScratchOrder
+from backstay.testing import FakeEngine
+from tests.postgres.server import Server
+from tests.world import World
+from tests.world.processes import wait_until
+
+REPLICATING = {"max_wal_senders": 6, "max_replication_slots": 4, "wal_level": "replica"}
+APP, ENV = "shop", "prod"
+
+
+class TarTools(PostgresTools):
+    """Stands in until physical backups are there."""
+
+    def reading(self, dump: Path) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def unpack(self, dump: Path, into: Path, identity: Secret | None = None) -> None:
+        into.mkdir(mode=0o700)
+        subprocess.run(["tar", "xf", dump / "base.tar", "-C", into], check=True)
+        subprocess.run(["tar", "xf", dump / "pg_wal.tar", "-C", into / "pg_wal"], check=True)
+
+
+@dataclass
+class Ports:
+    """All real but the engine, which no scratch server of local binaries needs."""
+
+    store: SqlStore
+    database: PostgresTools
+    scratches: OpenScratches
+    server: PostgresWalServer
+    receiver: PgReceivewal
+    archive: WalFolder
+    clock: SystemClock
+
+
+class Protected:
+    """A server of its own with continuous protection. As a context manager it leaves nothing behind."""
+
+    def __init__(self, world: World, settings: dict[str, object] | None = None) -> None:
+        self.primary = Server(world.postgres, 30, {**REPLICATING, **(settings or {})})
+        self.home = Path(tempfile.mkdtemp(prefix="bs-pitr-"))
+        self.folder = self.home / "wal" / ENV
+        clock = SystemClock()
+        self.ports = Ports(
+            open_store(self.home / "state.db", clock), TarTools(),
+            OpenScratches(self.home / "scratch", FakeEngine()), PostgresWalServer(), PgReceivewal(), WalFolder(), clock,
+        )  # fmt: skip
+        self.told: list[tuple[str, str]] = []
+        self.number = 0
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.primary.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop_watching()
+        self.ports.receiver.stop(self.folder)
+        self.primary.__exit__(kind, error, trace)
+        self.ports.store.close()
+        self.ports.scratches.sweep(APP, ENV)
+        shutil.rmtree(self.home)
+
+    @property
+    def url(self) -> Secret:
+        return Secret(self.primary.url)
+
+    def watch(self, rpo_s: float = 900.0) -> Watch:
+        order = WatchOrder(APP, ENV, self.url, self.folder, Continuous("R"), rpo_s)
+        return Watch(self.ports, order, self._tell)
+
+    def keep_watching(self, every_s: float = 0.5) -> Watch:
+        """In a thread, until `stop_watching`."""
+        watch = self.watch()
+        watch.step()
+
+        def run() -> None:
+            while not self._stopping.wait(every_s):
+                watch.step()
+
+        self._stopping.clear()
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+        return watch
+
+    def stop_watching(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(30)
+            self._thread = None
+
+    def base_backup(self) -> str:
+        began = datetime.now(UTC)
+        name = backup_id(APP, ENV, began)
+        path = self.home / "backups" / name
+        with environment(self.url) as env:
+            argv = [find_tool("pg_basebackup"), "-Ft", "-X", "stream", "-c", "fast", "-D", str(path)]
+            subprocess.run(argv, env=env, check=True, capture_output=True, timeout=60)
+        took_s = (datetime.now(UTC) - began).total_seconds()
+        backup = Backup(
+            name, APP, ENV, rfc3339(began), BackupKind.PHYSICAL, BackupState.UNVERIFIED, 7, str(path), "ab", "base",
+            took_s=took_s, server_major=15,
+        )  # fmt: skip
+        self.ports.store.record_backup(backup)
+        return name
+
+    def now(self) -> datetime:
+        """By the server's clock."""
+        return datetime.fromtimestamp(
+            float(self.primary.query("SELECT extract(epoch FROM clock_timestamp())")), UTC
+        )
+
+    def chains(self) -> list[Chain]:
+        return chains(self.ports, APP, ENV, self.folder)
+
+    def until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+        assert wait_until(condition, seconds)
+
+    def has_arrived(self) -> None:
+        """Everything that is committed now has been received, and is known to be."""
+        now = self.now()
+        self.until(lambda: bool(self.chains()) and self.chains()[0].until >= now)
+
+    def recovered(self, at: datetime | None = None) -> Recovered:
+        self.number += 1
+        scratch = ScratchOrder(APP, ENV, f"pitr{self.number}", 15)
+        return recovered_to(self.ports, PitrOrder(APP, ENV, at, self.folder, scratch))
+
+    def _tell(self, kind: str, message: str, **data: Any) -> None:
+        self.told.append((kind, message))
