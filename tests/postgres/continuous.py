@@ -144,8 +144,13 @@ class Protected:
             float(self.primary.query("SELECT extract(epoch FROM clock_timestamp())")), UTC
         )
 
-    def chains(self) -> list[Chain]:
-        return chains(self.ports, APP, ENV, self.folder)
+    def chains(self, folder: Path | None = None) -> list[Chain]:
+        return chains(self.ports, APP, ENV, folder or self.folder)
+
+    def copied(self) -> Path:
+        """A copy of the received WAL as it is now, to be damaged."""
+        self.number += 1
+        return Path(shutil.copytree(self.folder, self.home / f"copy{self.number}"))
 
     def until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
         assert wait_until(condition, seconds)
@@ -155,10 +160,10 @@ class Protected:
         now = self.now()
         self.until(lambda: bool(self.chains()) and self.chains()[0].until >= now)
 
-    def recovered(self, at: datetime | None = None) -> Recovered:
+    def recovered(self, at: datetime | None = None, folder: Path | None = None) -> Recovered:
         self.number += 1
         scratch = ScratchOrder(APP, ENV, f"pitr{self.number}", 15)
-        return recovered_to(self.ports, PitrOrder(APP, ENV, at, self.folder, scratch))
+        return recovered_to(self.ports, PitrOrder(APP, ENV, at, folder or self.folder, scratch))
 
     def _tell(self, kind: str, message: str, **data: Any) -> None:
         self.told.append((kind, message))

@@ -21,7 +21,7 @@ TOOL: Final = "pg_receivewal"
 LOG: Final = "receiver.log"
 BEGIN_S: Final = 15.0
 END_S: Final = 10.0
-STATUS_S: Final = 5
+STATUS_S: Final = 1
 _POLL_S: Final = 0.05
 _WORDS: Final = 300
 
