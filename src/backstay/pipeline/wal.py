@@ -226,8 +226,8 @@ class Watch:
         now = self.ports.clock.now()
         noted = self.state or WalState(now, Flow.DOWN, now, "", 0, 0)
         behind_s = self.behind_s
-        if behind_s is None:
-            behind_s = self.ports.clock.monotonic() - self._began
+        if behind_s is None:  # nothing is known yet: then only what receives may be given time
+            behind_s = self.ports.clock.monotonic() - self._began if running else float("inf")
         late = behind_s > self.order.late_after_s
         flow = (Flow.LATE if running else Flow.DOWN) if late else Flow.RECEIVING
         since = noted.since if noted.flow is flow else now
