@@ -167,7 +167,7 @@ def test_another_machine_of_our_name_and_another_container_are_not_looked_into(
     """There our process table proves nothing: the same pid is another process, or none at all."""
     owner = replace(LinuxHost().owner(), pid=child.pid, started=0)
     assert LinuxHost().presence(owner) is Presence.GONE, "here it does"
-    there = replace(owner, **{field: "another"})
+    there = replace(owner, machine="another") if field == "machine" else replace(owner, pid_space="another")
     assert LinuxHost().presence(there) is Presence.UNKNOWN
     LinuxHost().end(replace(there, started=named(child.pid).started))
     assert child.poll() is None
