@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from backstay.adapters.store.codec import decode, decode_mapping, from_row, lease_from
-from backstay.adapters.store.location import refuse_network_file_system, store_path
+from backstay.adapters.store.location import Location, located, refuse_network_file_system
 from backstay.adapters.store.readonly import ReadOnlyFile
 from backstay.adapters.store.schema import MIGRATIONS
 from backstay.domain.backup import Backup
@@ -27,6 +27,12 @@ class Source(Protocol):
 
     def rows(self, query: str, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
         """All rows of a SELECT with `:name` parameters, by column name. Raises StoreError."""
+
+    def now_s(self) -> float:
+        """Seconds since the epoch by the clock that all users of the store share. Raises StoreError."""
+
+    def close(self) -> None:
+        """Close what is open; the next question opens it again."""
 
 
 class SqlReader:
@@ -99,8 +105,11 @@ class SqlReader:
         rows = self._rows(f"SELECT * FROM notifications WHERE {there} ORDER BY id DESC", **values)
         return [from_row(row, Notification) for row in rows]
 
+    def now_s(self) -> float:
+        return self._source.now_s()
+
     def close(self) -> None:
-        """Nothing is held open between two questions."""
+        self._source.close()
 
     def __enter__(self) -> Self:
         return self
@@ -115,12 +124,16 @@ class SqlReader:
         return next(iter(self._rows(query, **values)), None)
 
 
-def open_reader(location: str | Path, *, migrations: Path = MIGRATIONS) -> SqlReader:
-    """A reader of the store at a path or `sqlite:///PATH`, which need not exist.
+def open_reader(location: Location, *, migrations: Path = MIGRATIONS) -> SqlReader:
+    """A reader of the store at a path, `sqlite:///PATH` or `postgresql+psycopg://…`, which need not exist.
 
     It never creates, upgrades or writes anything. StoreError for a place that cannot hold a store; each
-    question raises StoreError when the file is damaged, unreadable, or of a schema unknown to this program.
+    question raises StoreError when the store is damaged, unreadable, or of a schema unknown to this program.
     """
-    path = store_path(location)
-    refuse_network_file_system(path)
-    return SqlReader(ReadOnlyFile(path, migrations))
+    place = located(location)
+    if isinstance(place, Path):
+        refuse_network_file_system(place)
+        return SqlReader(ReadOnlyFile(place, migrations))
+    from backstay.adapters.store.server.reading import ReadOnlyServer
+
+    return SqlReader(ReadOnlyServer(place, migrations))
