@@ -141,6 +141,7 @@ def _policy(given: schema.Policy) -> Policy:
         backup_stall_s=_seconds(given.backup_stall),
         rto_s=_seconds(given.rto),
         rpo_s=_seconds(given.rpo),
+        lease_s=_seconds(given.lease),
     )
 
 

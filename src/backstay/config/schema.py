@@ -27,6 +27,7 @@ from backstay.config.fields import (
     Hosts,
     Image,
     JsonPath,
+    LeaseTime,
     LevelName,
     Memory,
     Method,
@@ -231,6 +232,9 @@ class Policy(Section):
     keep_backups: Count | None = key("How many finished backups are kept.", None)
     backup_deadline: SomeTime | None = key("How long a backup may take.", None)
     backup_stall: SomeTime | None = key("A backup from which nothing comes for this long is given up.", None)
+    lease: LeaseTime | None = key(
+        "How long a deployment keeps the environment without a sign of life from its worker.", None
+    )
     rto: SomeTime | None = key("How long a recovery may take; measured by drills.", None)
     rpo: SomeTime | None = key(
         "How much work may be lost; what backups and continuous protection hold.", None

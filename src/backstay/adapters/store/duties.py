@@ -13,6 +13,7 @@ from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from backstay.adapters.store import outbox
 from backstay.adapters.store.codec import encode, timestamp, to_row
+from backstay.adapters.store.database import Database, retried
 from backstay.adapters.store.tables import alarms, drills, duty_runs, watches
 from backstay.domain.alarm import MENDED, RAISED, Subject
 from backstay.domain.drill import Drill
@@ -30,6 +31,8 @@ COMPONENT: Final = "database"
 class SqlDuties:
     """The part of a store that schedules, drills and alarms write; needs no token."""
 
+    database: Database
+
     @abstractmethod
     def transaction(self) -> AbstractContextManager[Connection]:
         """A write transaction, all or nothing."""
@@ -38,8 +41,9 @@ class SqlDuties:
     def _now(self) -> str: ...
 
     @abstractmethod
-    def _now_s(self) -> float: ...
+    def now_s(self) -> float: ...
 
+    @retried
     def watch(self, app: str, environment: str) -> datetime:
         here = and_(watches.c.app == app, watches.c.environment == environment)
         with self.transaction() as connection:
@@ -49,6 +53,7 @@ class SqlDuties:
                 connection.execute(insert(watches).values(app=app, environment=environment, since=since))
         return datetime.fromisoformat(since)
 
+    @retried
     def begin_duty(
         self, app: str, environment: str, duty: Duty, due_at: datetime | None, owner: Owner
     ) -> DutyRun:
@@ -59,17 +64,20 @@ class SqlDuties:
             _forget(connection, run)
         return replace(run, id=number)
 
+    @retried
     def end_duty(self, run: int, outcome: Outcome, detail: str) -> None:
         open_run = and_(duty_runs.c.id == run, duty_runs.c.outcome == Outcome.RUNNING.value)
         values = {"outcome": outcome.value, "ended_at": self._now(), "detail": detail}
         with self.transaction() as connection:
             connection.execute(update(duty_runs).where(open_run).values(values))
 
+    @retried
     def record_drill(self, drill: Drill) -> Drill:
         with self.transaction() as connection:
             number = _inserted(connection, drills, {**to_row(drill), "proofs": encode(list(drill.proofs))})
         return replace(drill, id=number)
 
+    @retried
     def raise_alarm(
         self, app: str, environment: str, subject: Subject, message: str, channels: Sequence[Channel]
     ) -> bool:
@@ -82,6 +90,7 @@ class SqlDuties:
             self._tell(connection, app, environment, RAISED, message, channels)
         return True
 
+    @retried
     def clear_alarm(
         self, app: str, environment: str, subject: Subject, message: str, channels: Sequence[Channel]
     ) -> bool:
@@ -101,7 +110,7 @@ class SqlDuties:
         channels: Sequence[Channel],
     ) -> None:
         what = {"app": app, "environment": environment, "status": status, "component": COMPONENT}
-        outbox.add(connection, {**what, "message": message}, channels, self._now(), self._now_s())
+        outbox.add(connection, {**what, "message": message}, channels, self._now(), self.now_s())
 
 
 def _alarm(app: str, environment: str, subject: Subject) -> Any:
