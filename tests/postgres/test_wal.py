@@ -26,12 +26,12 @@ from tests.world.processes import wait_until
 pytestmark = pytest.mark.world
 
 SLOT = "backstay_shop_prod"
-REPLICATING = {"max_wal_senders": 6, "max_replication_slots": 4, "wal_level": "replica"}
+SENDERS = 6
 
 
 @pytest.fixture(scope="module")
 def primary(world: World) -> Iterator[Server]:
-    with Server(world.postgres, 20, REPLICATING) as made:
+    with Server(world.postgres, 20, SENDERS) as made:
         yield made
 
 
@@ -108,7 +108,7 @@ def test_it_says_why_it_cannot_begin(primary: Server, folder: Path) -> None:
 
 
 def test_a_server_that_hangs_is_given_up(world: World) -> None:
-    with Server(world.postgres, 10, REPLICATING) as server:
+    with Server(world.postgres, 10, SENDERS) as server:
         server.freeze()
         try:
             with pytest.raises(DatabaseError, match="did not answer within 1 s"):
