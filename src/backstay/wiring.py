@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from backstay.ports.prober import Prober
     from backstay.ports.receivers import Receivers
     from backstay.ports.router import Router
+    from backstay.ports.scratch import Scratches
     from backstay.ports.secrets import SecretSource
     from backstay.ports.store import Reader, Store
 
@@ -134,6 +135,25 @@ def database() -> Database:
     from backstay.adapters.postgres import PostgresTools
 
     return PostgresTools()
+
+
+def scratches(where: Place, environment: Environment) -> Scratches:
+    """Scratch servers of an environment."""
+    from backstay.adapters.scratch import OpenScratches
+    from backstay.ports.engine import Login
+
+    def login() -> Login | None:
+        source, values = environment.registry, secrets(environment).read()
+        if source is None:
+            return None
+        return Login(values[source.username_secret].reveal(), values[source.password_secret])
+
+    return OpenScratches(
+        where.home / "scratch",
+        engine(where, environment),
+        lambda name: secrets(environment).read().get(name),
+        login,
+    )
 
 
 def backup_ports(store: Store) -> BackupPorts:

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from backstay.domain.backup import (
     WHOLE,
     Backup,
+    BackupKind,
     BackupProgress,
     BackupState,
     as_found,
     backup_id,
-    needed,
     newest_whole,
-    to_prune,
 )
 from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState
+from backstay.domain.retention import needed, to_prune
 from backstay.domain.slot import Slot, SlotMapping, Slots
 
 TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))
@@ -33,7 +33,7 @@ def backup(
 ) -> Backup:
     """A backup made in second `number` of an hour."""
     at = f"2026-03-01T12:{number // 60:02d}:{number % 60:02d}.000Z"
-    return Backup(f"b{number:03d}", "shop", "prod", at, "logical", state, 7, f"/b/{number}", "ab", "why",
+    return Backup(f"b{number:03d}", "shop", "prod", at, BackupKind.LOGICAL, state, 7, f"/b/{number}", "ab", "why",
                   deployment, pinned)  # fmt: skip
 
 

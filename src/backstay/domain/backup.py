@@ -1,17 +1,15 @@
-"""Backups: their catalog entries, their names, their progress, and which of them may go."""
+"""Backups: their catalog entries, their names, their progress."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
-from backstay.domain.deployment import Deployment
 from backstay.domain.duration import format_duration
 from backstay.domain.size import format_bytes
-from backstay.domain.slot import Slots
 
 
 class BackupState(StrEnum):
@@ -23,23 +21,36 @@ class BackupState(StrEnum):
     DAMAGED = "damaged"
 
 
+class BackupKind(StrEnum):
+    """`LOGICAL`: one database, by `pg_dump`. `PHYSICAL`: the whole server's files, by `pg_basebackup`."""
+
+    LOGICAL = "logical"
+    PHYSICAL = "physical"
+
+
 WHOLE: Final = frozenset({BackupState.VERIFIED, BackupState.UNVERIFIED})
 """States of a backup that is there and of its full size, as far as anybody knows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """One catalog row. `bytes` is the size of the dump on disk, `path` where it lies (absolute).
+    """One catalog row. `bytes` is the size of the dump on disk, `path` where it lies (absolute): a file, or the
+    folder of a physical one. `sha256` is that of the file, or of the list of the folder's files.
 
     `created_at` is RFC 3339 UTC: the moment before the dump began, so what was committed later is not in it.
     Of a failed backup nothing is left: `path` and `sha256` are empty, and `reason` says why.
+
+    `verified_at`: when a restore of it was last found equal. `content`: its manifest holds what was in the database.
+    `encrypted`: nobody reads it without the age identity. `copied_at`: when it was last copied elsewhere,
+    `copy_error` why that failed. `parent`: the backup this one is worth nothing without. `wal_lsn`: where the WAL
+    stood when it began. `read_bytes` and `took_s` of the making, for the next one's estimate.
     """
 
     id: str
     app: str
     environment: str
     created_at: str
-    kind: str
+    kind: BackupKind
     state: BackupState
     bytes: int
     path: str
@@ -47,6 +58,18 @@ class Backup:
     reason: str
     deployment: str | None = None
     pinned: bool = False
+    verified_at: str | None = None
+    content: bool = False
+    encrypted: bool = False
+    copied_at: str | None = None
+    copy_error: str | None = None
+    parent: str | None = None
+    database: str | None = None
+    system_identifier: str | None = None
+    server_major: int | None = None
+    wal_lsn: str | None = None
+    read_bytes: int | None = None
+    took_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,49 +124,9 @@ def as_found(backup: Backup, size: int | None) -> Backup:
 
 def newest_whole(backups: Iterable[Backup]) -> Backup | None:
     """The newest backup that came to be; None when there is none."""
-    return max((b for b in backups if b.state in WHOLE), key=_age, default=None)
+    return max((b for b in backups if b.state in WHOLE), key=age, default=None)
 
 
-def needed(slots: Slots, history: Iterable[Deployment]) -> frozenset[str]:
-    """Deployments whose backups must stay, as a way back may lead to them.
-
-    Those are the ones under way, those that filled a slot, and for the release in each slot the newest deployment
-    that made a backup: a rollback, or a deploy of the same release, may have filled the slot since.
-    """
-    rows = list(history)
-    found = {row.id for row in rows if not row.state.is_final}
-    for mapping in slots.mappings.values():
-        found.add(mapping.deployment)
-        made = [row.id for row in rows if row.release == mapping.release and row.backup]
-        found.update(made[-1:])
-    return frozenset(found)
-
-
-def to_prune(
-    backups: Iterable[Backup], keep: int, needed: Collection[str] = (), made: str | None = None
-) -> tuple[Backup, ...]:
-    """The backups of one environment that may go, oldest first. `needed` are ids of deployments, `keep` ≥ 1.
-
-    `made` is the id of the backup that was just made: it stays although the clock may have jumped back.
-
-    The newest `keep` whole ones stay, the newest `keep` verified ones too (so that unverified ones never push
-    the last proven one out), and any that is pinned or belongs to a needed deployment. Failed entries are
-    counted by themselves. A damaged one is never removed: its disk may only not be mounted, and it counts for
-    nothing, so that it pushes no good one out either.
-    """
-    rows = sorted(backups, key=_age, reverse=True)
-    whole = [row for row in rows if row.state in WHOLE]
-    verified = [row for row in whole if row.state is BackupState.VERIFIED]
-    failed = [row for row in rows if row.state is BackupState.FAILED]
-    stay = {row.id for row in _first(whole, keep) + _first(verified, keep) + _first(failed, keep)}
-    stay |= {row.id for row in rows if row.pinned or row.deployment in needed or row.id == made}
-    return tuple(row for row in reversed(rows) if row.id not in stay and row.state is not BackupState.DAMAGED)
-
-
-def _first(rows: Sequence[Backup], keep: int) -> list[Backup]:
-    return list(rows[: max(keep, 1)])
-
-
-def _age(backup: Backup) -> tuple[str, str]:
+def age(backup: Backup) -> tuple[str, str]:
     """Later is greater; of two in the same millisecond the name decides, so every run decides alike."""
     return backup.created_at, backup.id

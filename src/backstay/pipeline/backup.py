@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,9 +16,8 @@ from backstay.domain.backup import (
     BackupState,
     as_found,
     backup_id,
-    needed,
-    to_prune,
 )
+from backstay.domain.retention import needed, to_prune
 from backstay.domain.secret import Secret
 from backstay.domain.size import format_bytes
 from backstay.errors import BackstayError, BackupFailed, DatabaseError
@@ -27,7 +27,6 @@ from backstay.ports.database import Database, Dump, DumpOrder, MalformedUrl, Nam
 from backstay.ports.store import Reader, Store
 
 ONE_MS = timedelta(milliseconds=1)
-KIND = "logical"
 
 
 class Teller(Protocol):
@@ -116,9 +115,8 @@ def prune(ports: Ports, made: Backup, keep: int, tell: Teller) -> None:
         rows = as_they_are(ports.store, ports.database, app, environment)
         for backup in to_prune(rows, keep, protected, made.id):
             # The entry first: a file without entry costs space, an entry without file would be a lie.
-            ports.store.remove_backup(backup.id)
-            if backup.path:
-                ports.database.discard(Path(backup.path))
+            with ports.database.removal(Path(backup.path)) if backup.path else nullcontext():
+                ports.store.remove_backup(backup.id)
             tell("backup_removed", f"{backup.id} removed: the newest {keep} are kept", backup=backup.id)
     except BackstayError as error:
         tell("backup_not_removed", f"old backups stay: {error.message}", hint=error.hint)
@@ -152,7 +150,7 @@ def _dump(
     taken = {backup.id for backup in ports.store.backups(order.app, order.environment)}
     while True:
         id_ = backup_id(order.app, order.environment, at)
-        about = {"app": order.app, "environment": order.environment, "created_at": rfc3339(at), "kind": KIND}
+        about = {"app": order.app, "environment": order.environment, "created_at": rfc3339(at)}
         job = DumpOrder(order.url, order.folder, id_, about, order.limits, stopped, progress)
         try:
             if id_ not in taken:
@@ -180,13 +178,21 @@ def _whole(order: BackupOrder, at: datetime, dump: Dump) -> Backup:
         app=order.app,
         environment=order.environment,
         created_at=rfc3339(at),
-        kind=KIND,
+        kind=dump.kind,
         state=BackupState.UNVERIFIED,
         bytes=dump.bytes,
         path=str(dump.path),
         sha256=dump.sha256,
         reason=order.reason,
         deployment=order.deployment,
+        content=dump.content is not None,
+        encrypted=dump.encrypted,
+        database=dump.facts.database if dump.facts else None,
+        system_identifier=dump.facts.system_identifier if dump.facts else None,
+        server_major=dump.facts.server_major if dump.facts else None,
+        wal_lsn=dump.facts.wal_lsn if dump.facts else None,
+        read_bytes=dump.read,
+        took_s=dump.took_s,
     )
 
 

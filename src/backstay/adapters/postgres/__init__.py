@@ -1,5 +1,5 @@
 """PostgreSQL through its own tools."""
 
-from backstay.adapters.postgres.dump import PostgresTools
+from backstay.adapters.postgres.database import PostgresTools
 
 __all__ = ["PostgresTools"]

@@ -3,72 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from backstay.adapters.postgres.connection import environment, password
+from backstay.adapters.postgres import manifest as manifests
+from backstay.adapters.postgres.connection import environment
 from backstay.adapters.postgres.facts import ask_server
 from backstay.adapters.postgres.files import Draft, Written, draft, make_folder, settle, sweep
-from backstay.adapters.postgres.stream import Stream
+from backstay.adapters.postgres.manifest import COMPRESSED, GLOBALS, MANIFEST, PLAIN
+from backstay.adapters.postgres.snapshot import Snapshot
+from backstay.adapters.postgres.stream import TICK_S, Stream
 from backstay.adapters.postgres.tools import ANSWER_S, find_compressor, find_tool_of, run, version
-from backstay.domain.room import Reach
-from backstay.domain.secret import Secret, redact
+from backstay.domain.backup import BackupKind
+from backstay.domain.content import Content
 from backstay.errors import DatabaseError
 from backstay.ports.database import Dump, DumpOrder
 
 ARCHIVE_MARK: Final = b"PGDMP"
-COMPRESSED, PLAIN = ".dump.zst", ".dump"
-GLOBALS, MANIFEST = ".globals.sql", ".manifest.json"
-MANIFEST_FORMAT: Final = 1
 
 
-class PostgresTools:
-    """Implements ports.database.Database."""
-
-    def reach(self, url: Secret, role: str, deadline_s: float) -> Reach:
-        from backstay.adapters.postgres.reach import reach
-
-        return reach(url, role, deadline_s)
-
-    def dump(self, order: DumpOrder) -> Dump:
-        hidden = [order.url, password(order.url)]
-        try:
-            make_folder(order.folder)
-            sweep(order.folder)
-            with environment(order.url) as env:
-                return _Backup(order, env).make()
-        except DatabaseError as error:
-            error.message = redact(error.message, hidden)
-            error.args = (error.message,)
-            raise
-        except OSError as error:
-            raise DatabaseError(
-                f"cannot write {error.filename or order.folder}: {error.strerror or error}",
-                hint=f"free space on the disk of {order.folder}, or mend the folder's owner and mode",
-            ) from error
-
-    def size_of(self, dump: Path) -> int | None:
-        try:
-            return dump.stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise DatabaseError(f"cannot look at {dump}: {error.strerror}") from error
-
-    def discard(self, dump: Path) -> None:
-        name = _bare_name(dump)
-        try:
-            for path in (dump, dump.with_name(name + GLOBALS), dump.with_name(name + MANIFEST)):
-                path.unlink(missing_ok=True)
-        except NotADirectoryError:
-            return
-        except OSError as error:
-            raise DatabaseError(
-                f"cannot remove {error.filename}: {error.strerror}", hint=f"rm {dump.parent}/{name}.*"
-            ) from error
+def dump(order: DumpOrder) -> Dump:
+    """Implements `ports.database.Database.dump`."""
+    try:
+        make_folder(order.folder)
+        sweep(order.folder)
+        with environment(order.url) as env:
+            return _Backup(order, env).make()
+    except OSError as error:
+        raise DatabaseError(
+            f"cannot write {error.filename or order.folder}: {error.strerror or error}",
+            hint=f"free space on the disk of {order.folder}, or mend the folder's owner and mode",
+        ) from error
 
 
 class _Backup:
@@ -81,6 +49,9 @@ class _Backup:
         self.facts = ask_server(env)
         self.pg_dump = find_tool_of("pg_dump", self.facts.server_major)
         self.notes: list[str] = []
+        self.content: Content | None = None
+        self.read: int | None = None
+        self.began = time.monotonic()
 
     def make(self) -> Dump:
         folder, name = self.order.folder, self.order.name
@@ -95,23 +66,63 @@ class _Backup:
             files = {"dump": self._write_dump(dump)}
             if (sealed := self._write_globals(roles)) is not None:
                 files["globals"] = sealed
-            text = json.dumps(self._manifest(files), indent=2, ensure_ascii=False)
-            manifest.write(text.encode() + b"\n")
+            manifest.write(manifests.sealed(self._manifest(files)))
             manifest.seal()
             settle([dump, *([roles] if sealed else []), manifest])
         made = files["dump"]
-        return Dump(made.path, made.bytes, made.sha256, tuple(self.notes))
+        took_s = time.monotonic() - self.began
+        return Dump(
+            made.path, made.bytes, made.sha256, tuple(self.notes), content=self.content, facts=self.facts,
+            read=self.read, took_s=took_s,
+        )  # fmt: skip
 
     def _write_dump(self, into: Draft) -> Written:
+        with contextlib.ExitStack() as stack:
+            snapshot = self._snapshot(stack)
+            sealed = self._pour(into, snapshot)
+            if snapshot is not None:
+                self._take_content(snapshot)
+        return sealed
+
+    def _snapshot(self, stack: contextlib.ExitStack) -> Snapshot | None:
+        """What sees the same as the dump. A server that gives none (a pooler between) costs a note, not the backup."""
+        if not self.order.checksums:
+            return None
+        try:
+            return stack.enter_context(Snapshot(self.env, self.order.limits))
+        except DatabaseError as error:
+            self.notes.append(f"without fingerprints of the tables: {error.message}")
+            return None
+
+    def _take_content(self, snapshot: Snapshot) -> None:
+        while not snapshot.is_taken:
+            if self.order.stopped():
+                raise DatabaseError("the backup was stopped on request")
+            if time.monotonic() - self.began > self.order.limits.deadline_s:
+                self.notes.append(
+                    "without fingerprints of the tables: they took longer than policy.backup_deadline"
+                )
+                return
+            time.sleep(TICK_S)
+        try:
+            self.content = snapshot.content()
+        except DatabaseError as error:
+            self.notes.append(f"without fingerprints of the tables: {error.message}")
+
+    def _pour(self, into: Draft, snapshot: Snapshot | None) -> Written:
         wait_ms = int(self.order.limits.lock_wait_s * 1000)
         # Custom format: pg_restore can pick from it, and says so when it is cut short. zstd's own frame carries
         # a checksum of the content, which no compression inside pg_dump but gzip does.
         argv = [self.pg_dump, "--format=custom", "--no-password", f"--lock-wait-timeout={wait_ms}"]
+        if snapshot is not None:
+            argv.append(f"--snapshot={snapshot.id}")
         commands = [argv]
         if self.zstd is not None:
             commands = [[*argv, "--compress=0"], [self.zstd, "-q", "-3", "-T0", "--check", "-c"]]
         order = self.order
-        Stream(commands, self.env, self.facts.bytes, order.limits, order.stopped, order.tell).pour(into)
+        stream = Stream(commands, self.env, self.facts.bytes, order.limits, order.stopped, order.tell)
+        stream.pour(into)
+        self.read = stream.read
         sealed = into.seal()
         if not _begins_like_an_archive(into.partial, self.zstd):
             raise DatabaseError(f"pg_dump ended well, but wrote no archive ({sealed.bytes} bytes)")
@@ -132,14 +143,17 @@ class _Backup:
     def _manifest(self, files: Mapping[str, Written]) -> dict[str, Any]:
         unpack = "zstd -dc {} | " if self.zstd else "<{} "
         return {
-            "format": MANIFEST_FORMAT,
+            "format": manifests.FORMAT,
             "name": self.order.name,
             **self.order.about,
+            "kind": BackupKind.LOGICAL.value,
             "files": {
                 role: {"name": file.path.name, "bytes": file.bytes, "sha256": file.sha256}
                 for role, file in files.items()
             },
+            "archive_bytes": self.read if self.zstd else None,
             "database": self.facts.as_json(),
+            "content": self.content.as_json() if self.content else None,
             "tools": {
                 "pg_dump": version(self.pg_dump),
                 "compressor": version(self.zstd) if self.zstd else "gzip inside pg_dump",
@@ -162,7 +176,3 @@ def _begins_like_an_archive(path: Path, zstd: str | None) -> bool:
                 return process.stdout.read(len(ARCHIVE_MARK)) == ARCHIVE_MARK
             finally:
                 process.kill()
-
-
-def _bare_name(dump: Path) -> str:
-    return dump.name.removesuffix(COMPRESSED).removesuffix(PLAIN)

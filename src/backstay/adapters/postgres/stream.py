@@ -28,9 +28,12 @@ END_S: Final = 30.0
 """How long a tool may take to leave after its last byte."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stream:
-    """Commands to run as one pipe, the first in `env`; a database of about `database_bytes` is read."""
+    """Commands to run as one pipe, the first in `env`; a database of about `database_bytes` is read.
+
+    `read` is what came out of the first one, as far as the kernel counts it.
+    """
 
     commands: Sequence[Sequence[str]]
     env: Mapping[str, str]
@@ -38,6 +41,7 @@ class Stream:
     limits: BackupLimits
     stopped: Callable[[], bool]
     tell: Callable[[BackupProgress], None]
+    read: int | None = None
 
     def pour(self, into: Draft) -> None:
         """Run to the end of all of them. DatabaseError when one fails, nothing comes any more, or on request.
@@ -49,7 +53,9 @@ class Stream:
             last = tools[-1].process.stdout
             assert last is not None
             # Alone, pg_dump compresses by itself: what it writes is then not what it read.
-            self._drain(last, tools[0].process.pid if len(tools) > 1 else None, into)
+            reader = tools[0].process.pid if len(tools) > 1 else None
+            self._drain(last, reader, into)
+            self.read = _bytes_written_by(reader) or self.read  # it has ended, and nobody has reaped it yet
             for tool in tools:
                 tool.await_end()
             _judge(tools)
@@ -79,7 +85,7 @@ class Stream:
             next_look = now + TICK_S
             if self.stopped():
                 raise DatabaseError("the backup was stopped on request")
-            read = _bytes_written_by(reader)
+            read = self.read = _bytes_written_by(reader) or self.read
             if (into.written, read or 0) != seen:
                 seen, since = (into.written, read or 0), now
             self.tell(BackupProgress(into.written, read, self.database_bytes, now - began))

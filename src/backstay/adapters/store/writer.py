@@ -221,6 +221,11 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
             connection.execute(insert(backups).values(to_row(backup)))
         return True
 
+    def change_backup(self, backup: str, **changes: Any) -> bool:
+        with self.transaction() as connection:
+            changed = update(backups).where(backups.c.id == backup).values(changes)
+            return connection.execute(changed).rowcount == 1
+
     def remove_backup(self, backup: str) -> None:
         with self.transaction() as connection:
             connection.execute(delete(backups).where(backups.c.id == backup))

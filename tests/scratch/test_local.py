@@ -1,0 +1,47 @@
+"""What is peculiar to servers from this host's binaries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backstay.adapters.scratch import OpenScratches, sql
+from backstay.adapters.scratch.processes import working_in
+from backstay.domain.secret import Secret
+from backstay.errors import DatabaseError
+from backstay.ports.scratch import ScratchOrder
+
+pytestmark = pytest.mark.world
+
+
+def test_it_runs_unprivileged_in_a_folder_that_nobody_else_may_enter(
+    scratches: OpenScratches, order: ScratchOrder, root: Path
+) -> None:
+    with scratches.open(order) as server:
+        own = root / order.name
+        assert (own.stat().st_mode & 0o777, root.stat().st_mode & 0o777) == (0o700, 0o700)
+        pids = working_in(own)
+        assert pids
+        assert all(Path(f"/proc/{pid}").stat().st_uid != 0 for pid in pids)
+        assert sql.rows(server.url(), "SHOW listen_addresses") == [("127.0.0.1",)]
+        wrong = Secret(server.url().reveal().replace("backstay_scratch:", "backstay_scratch:x"))
+        with pytest.raises(DatabaseError, match="password"):
+            sql.rows(wrong, "SELECT 1")
+    assert working_in(root) == []
+
+
+def test_what_is_missing_is_named_with_its_package(scratches: OpenScratches, order: ScratchOrder) -> None:
+    with pytest.raises(DatabaseError, match="of PostgreSQL 9 is needed") as told:
+        scratches.open(replace(order, major=9))
+    assert "postgresql-9" in str(told.value.hint)
+
+
+def test_data_from_elsewhere_are_left_alone(
+    scratches: OpenScratches, order: ScratchOrder, tmp_path: Path
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    with pytest.raises(DatabaseError, match="not the folder that was given"):
+        scratches.open(replace(order, data=tmp_path / "theirs"))
+    assert (tmp_path / "theirs").exists()
