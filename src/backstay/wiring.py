@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backstay.domain.secret import Secret
     from backstay.pipeline.run import World
     from backstay.ports.clock import Clock
+    from backstay.ports.cluster import Clusters
     from backstay.ports.database import Database
     from backstay.ports.engine import Engine
     from backstay.ports.host import Host
@@ -156,6 +157,13 @@ def scratches(where: Place, environment: Environment) -> Scratches:
     )
 
 
+def clusters() -> Clusters:
+    """The servers that hold live databases."""
+    from backstay.adapters.postgres import PostgresClusters
+
+    return PostgresClusters()
+
+
 def backup_ports(store: Store) -> BackupPorts:
     """All ports of a backup, wired."""
     return BackupPorts(store, database(), SystemClock())
@@ -175,6 +183,7 @@ def world(where: Place, environment: Environment, store: Store) -> World:
         clock=SystemClock(),
         host=host(),
         home=str(where.home),
+        clusters=clusters(),
     )
 
 

@@ -24,6 +24,7 @@ from backstay.pipeline.times import rfc3339
 from backstay.ports.store import Store
 from backstay.testing import (
     FakeClock,
+    FakeClusters,
     FakeDatabase,
     FakeEngine,
     FakeHost,
@@ -55,8 +56,10 @@ class Town:
     )
     policy: Policy = BUILT_IN[Level.BASIC]
     number: int = 0
+    clusters: FakeClusters = field(init=False)
 
     def __post_init__(self) -> None:
+        self.clusters = FakeClusters(self.database)
         self.prober.slot = lambda: self.router.live.value if self.router.live else ""
 
     @property
@@ -83,7 +86,7 @@ class Town:
     def world(self) -> World:
         return World(
             self.store, self.engine, self.router, self.prober, self.database, self.secrets, self.clock,
-            self.host, str(self.folder),
+            self.host, str(self.folder), self.clusters,
         )  # fmt: skip
 
     def begin(self, plan: Plan) -> tuple[Run, Lease]:

@@ -107,7 +107,8 @@ def test_a_swap_takes_over_rights_settings_limit_and_comment(
     )
     told = (
         "SELECT datconnlimit || ' ' || array(SELECT unnest(datacl)::text ORDER BY 1)::text || ' '"
-        f" || coalesce(shobj_description(oid, 'pg_database'), '') || ' ' || datdba::regrole FROM pg_database WHERE datname = '{name}'"
+        " || coalesce(shobj_description(oid, 'pg_database'), '') || ' ' || datdba::regrole"
+        f" FROM pg_database WHERE datname = '{name}'"
     )
     was = world.query(told)
     settings = (

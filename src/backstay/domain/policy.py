@@ -80,6 +80,8 @@ class Policy:
     keep_backups: int = 10
     backup_deadline_s: float = 14400.0
     backup_stall_s: float = 300.0
+    hold_deadline_s: float = 25.0
+    keep_replaced_s: float = 7 * 86400.0
 
     @property
     def backup_limits(self) -> BackupLimits:

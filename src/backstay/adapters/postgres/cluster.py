@@ -33,6 +33,13 @@ SELECT pid, usename, application_name, coalesce(host(client_addr), '') FROM pg_s
 WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type <> 'autovacuum worker'"""
 
 
+class PostgresClusters:
+    """Implements ports.cluster.Clusters."""
+
+    def at(self, admin: Secret, deployment: str) -> PostgresCluster:
+        return PostgresCluster(admin, deployment)
+
+
 class PostgresCluster:
     """The server of `admin`, a URL whose role may make databases. Our sessions carry the deployment's name."""
 
