@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from backstay.domain.rehearsal import Trace
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
 from backstay.ports.scratch import ScratchOrder
@@ -16,6 +17,7 @@ class FakeScratchServer:
     """Remembers its databases and roles."""
 
     notes: tuple[str, ...] = ()
+    ours = True
 
     def __init__(self, scratches: FakeScratches, order: ScratchOrder) -> None:
         self.scratches = scratches
@@ -44,6 +46,9 @@ class FakeScratchServer:
     def adopt_role(self, role: str, database: str) -> None:
         self.roles.append(role)
 
+    def watch(self, database: str) -> FakeWatch:
+        return FakeWatch(self.scratches.traces.pop(0) if self.scratches.traces else Trace())
+
     def close(self) -> None:
         self.closed = True
         self.scratches.left.pop(self.order.name, None)
@@ -57,8 +62,24 @@ class FakeScratchServer:
         self.close()
 
 
+class FakeWatch:
+    def __init__(self, seen: Trace) -> None:
+        self._seen = seen
+
+    def trace(self) -> Trace:
+        return self._seen
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 class FakeScratches:
-    """`fault` is the message of the next failures; `left` what was opened and not closed; `orders` all that came."""
+    """`fault` is the message of the next failures; `left` what was opened and not closed; `orders` all that came;
+    `traces` what the next watches see, in order; `dead` the names whose owners died."""
 
     def __init__(self) -> None:
         self.fault: str | None = None
@@ -66,6 +87,8 @@ class FakeScratches:
         self.servers: list[FakeScratchServer] = []
         self.left: dict[str, ScratchOrder] = {}
         self.swept: list[tuple[str, str]] = []
+        self.traces: list[Trace] = []
+        self.dead: set[str] = set()
 
     def folder(self, order: ScratchOrder) -> Path:
         self.left[order.name] = order
@@ -83,11 +106,15 @@ class FakeScratches:
         self.servers.append(FakeScratchServer(self, order))
         return self.servers[-1]
 
+    def living(self, app: str, environment: str) -> frozenset[str]:
+        mine = [order for order in self.left.values() if (order.app, order.environment) == (app, environment)]
+        return frozenset(order.name for order in mine if order.name not in self.dead)
+
     def sweep(self, app: str, environment: str) -> list[str]:
         self.swept.append((app, environment))
-        gone = [
-            order.name for order in self.left.values() if (order.app, order.environment) == (app, environment)
-        ]
+        living = self.living(app, environment)
+        mine = [order for order in self.left.values() if (order.app, order.environment) == (app, environment)]
+        gone = [order.name for order in mine if order.name not in living]
         for name in gone:
             del self.left[name]
         return [f"scratch server {name}, whose owner died" for name in gone]
