@@ -27,8 +27,10 @@ from backstay.testing import (
     FakeDatabase,
     FakeEngine,
     FakeHost,
+    FakeLinter,
     FakeProber,
     FakeRouter,
+    FakeScratches,
     FakeSecrets,
 )
 
@@ -48,6 +50,8 @@ class Town:
     prober: FakeProber = field(default_factory=FakeProber)
     database: FakeDatabase = field(default_factory=FakeDatabase)
     host: FakeHost = field(default_factory=FakeHost)
+    scratches: FakeScratches = field(default_factory=FakeScratches)
+    linter: FakeLinter = field(default_factory=FakeLinter)
     secrets: FakeSecrets = field(
         default_factory=lambda: FakeSecrets(
             DATABASE_URL="postgresql://u:hunter2secret@db/shop", KEY="k-123456"
@@ -57,6 +61,7 @@ class Town:
     number: int = 0
 
     def __post_init__(self) -> None:
+        self.scratches.made = self.database.empty.add
         self.prober.slot = lambda: self.router.live.value if self.router.live else ""
 
     @property
@@ -83,7 +88,7 @@ class Town:
     def world(self) -> World:
         return World(
             self.store, self.engine, self.router, self.prober, self.database, self.secrets, self.clock,
-            self.host, str(self.folder),
+            self.host, str(self.folder), self.scratches, self.linter,
         )  # fmt: skip
 
     def begin(self, plan: Plan) -> tuple[Run, Lease]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,12 +17,12 @@ class FakeScratchServer:
     """Remembers its databases and roles."""
 
     notes: tuple[str, ...] = ()
-    ours = True
 
     def __init__(self, scratches: FakeScratches, order: ScratchOrder) -> None:
         self.scratches = scratches
         self.order = order
         self.major = order.major
+        self.ours = not scratches.given
         self.databases: dict[str, str | None] = {}
         self.roles: list[str] = []
         self.closed = False
@@ -39,6 +39,7 @@ class FakeScratchServer:
         if database in self.databases:
             raise DatabaseError(f"database {database} exists")
         self.databases[database] = template
+        self.scratches.made(self.url(database).reveal())
 
     def drop(self, database: str) -> None:
         self.databases.pop(database, None)
@@ -79,7 +80,8 @@ class FakeWatch:
 
 class FakeScratches:
     """`fault` is the message of the next failures; `left` what was opened and not closed; `orders` all that came;
-    `traces` what the next watches see, in order; `dead` the names whose owners died."""
+    `traces` what the next watches see, in order; `dead` the names whose owners died. `made` hears the URL of each
+    new database; `given`: the servers are somebody else's."""
 
     def __init__(self) -> None:
         self.fault: str | None = None
@@ -89,6 +91,8 @@ class FakeScratches:
         self.swept: list[tuple[str, str]] = []
         self.traces: list[Trace] = []
         self.dead: set[str] = set()
+        self.made: Callable[[str], object] = lambda url: None
+        self.given = False
 
     def folder(self, order: ScratchOrder) -> Path:
         self.left[order.name] = order
