@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from backstay.ports.database import Database
     from backstay.ports.engine import Engine
     from backstay.ports.host import Host
+    from backstay.ports.linter import Linter
     from backstay.ports.prober import Prober
     from backstay.ports.receivers import Receivers
     from backstay.ports.router import Router
@@ -138,6 +139,13 @@ def database() -> Database:
     return PostgresTools()
 
 
+def linter() -> Linter:
+    """The linter of migrations."""
+    from backstay.adapters.squawk import Squawk
+
+    return Squawk()
+
+
 def scratches(where: Place, environment: Environment) -> Scratches:
     """Scratch servers of an environment."""
     from backstay.adapters.scratch import OpenScratches
@@ -183,6 +191,8 @@ def world(where: Place, environment: Environment, store: Store) -> World:
         clock=SystemClock(),
         host=host(),
         home=str(where.home),
+        scratches=scratches(where, environment),
+        linter=linter(),
         clusters=clusters(),
     )
 

@@ -28,8 +28,10 @@ from backstay.testing import (
     FakeDatabase,
     FakeEngine,
     FakeHost,
+    FakeLinter,
     FakeProber,
     FakeRouter,
+    FakeScratches,
     FakeSecrets,
 )
 
@@ -49,6 +51,8 @@ class Town:
     prober: FakeProber = field(default_factory=FakeProber)
     database: FakeDatabase = field(default_factory=FakeDatabase)
     host: FakeHost = field(default_factory=FakeHost)
+    scratches: FakeScratches = field(default_factory=FakeScratches)
+    linter: FakeLinter = field(default_factory=FakeLinter)
     secrets: FakeSecrets = field(
         default_factory=lambda: FakeSecrets(
             DATABASE_URL="postgresql://u:hunter2secret@db/shop", KEY="k-123456"
@@ -59,6 +63,7 @@ class Town:
     clusters: FakeClusters = field(init=False)
 
     def __post_init__(self) -> None:
+        self.scratches.made = self.database.empty.add
         self.clusters = FakeClusters(self.database)
         self.prober.slot = lambda: self.router.live.value if self.router.live else ""
 
@@ -86,7 +91,7 @@ class Town:
     def world(self) -> World:
         return World(
             self.store, self.engine, self.router, self.prober, self.database, self.secrets, self.clock,
-            self.host, str(self.folder), self.clusters,
+            self.host, str(self.folder), self.scratches, self.linter, self.clusters,
         )  # fmt: skip
 
     def begin(self, plan: Plan) -> tuple[Run, Lease]:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from backstay.domain.restore import Mark, Role, renamed
-from backstay.domain.scratch import database_of
 from backstay.domain.secret import Secret
 from backstay.domain.step import StepState
 from backstay.errors import ConfigError
+from backstay.pipeline.redirect import database_of
 from backstay.pipeline.run import Run
 from backstay.pipeline.times import rfc3339
 from backstay.ports.cluster import Cluster, Visitor

@@ -19,8 +19,10 @@ from backstay.ports.cluster import Clusters
 from backstay.ports.database import Database
 from backstay.ports.engine import Engine, Login
 from backstay.ports.host import Host
+from backstay.ports.linter import Linter
 from backstay.ports.prober import Prober
 from backstay.ports.router import Router
+from backstay.ports.scratch import Scratches
 from backstay.ports.secrets import SecretSource
 from backstay.ports.store import Store
 
@@ -49,6 +51,8 @@ class World:
     clock: Clock
     host: Host
     home: str
+    scratches: Scratches
+    linter: Linter
     clusters: Clusters
 
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from backstay.adapters.scratch import sql
+from backstay.adapters.scratch.watch import DatabaseWatch
 from backstay.domain.secret import Secret
 
 SUPERUSER: Final = "backstay_scratch"
@@ -16,12 +17,12 @@ SUPERUSER: Final = "backstay_scratch"
 class OwnServer:
     """A server of ours. Its password is known to this process and to containers that get a URL."""
 
+    ours = True
     notes: tuple[str, ...] = ()
 
     def __init__(self, major: int, password: Secret) -> None:
         self.major = major
         self._password = password
-        self._roles = {SUPERUSER}
 
     @abstractmethod
     def address(self) -> tuple[str, int]:
@@ -59,6 +60,9 @@ class OwnServer:
             f"ALTER ROLE {sql.name(role)} LOGIN VALID UNTIL 'infinity' PASSWORD {sql.text(self._password.reveal())}",
             f"ALTER DATABASE {sql.name(database)} OWNER TO {sql.name(role)}",
         )
+
+    def watch(self, database: str) -> DatabaseWatch:
+        return DatabaseWatch(self.url(database), reads_log=True)
 
     def __enter__(self) -> Self:
         return self
