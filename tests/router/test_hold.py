@@ -83,7 +83,7 @@ def test_two_seconds_of_hold_and_a_switch_in_it_fail_nothing(
         time.sleep(0.2)
         with held(router):
             time.sleep(0.1)
-            assert router.drain(Slot.BLUE, 2) == 0
+            assert router.drain(Slot.BLUE, 2, 1) == 0
             before = sum(clients.answers.values())
             time.sleep(1.5)
             assert sum(clients.answers.values()) == before
@@ -195,7 +195,7 @@ def test_a_client_of_a_haproxy_that_drains_is_held_too(
         request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
         idle.sendall(request)
         assert b"blue /" in idle.recv(4096)
-        router.load({Slot.BLUE: routes(blue, api), Slot.GREEN: routes(green)})
+        router.load({Slot.BLUE: routes(blue, api), Slot.GREEN: routes(green)}, 1)
         with held(router):
             idle.settimeout(0.5)
             idle.sendall(request)
@@ -213,7 +213,7 @@ def test_a_configuration_of_an_earlier_backstay_is_refused_until_it_is_loaded_an
     router.config_file.write_text("".join(line for line in text.splitlines(True) if "lua-load" not in line))
     with pytest.raises(RouterError, match="cannot hold"):
         router.hold(Hold.ALL, 1, 1)
-    router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(green)})
+    router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(green)}, 1)
     router.hold(Hold.PAGE, 1, 1)
     assert get(port)[0] == 503
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from backstay.domain.backup import BackupLimits
+from backstay.domain.lease import LEASE_TIME_S
 
 
 class Level(StrEnum):
@@ -82,6 +83,7 @@ class Policy:
     backup_stall_s: float = 300.0
     hold_deadline_s: float = 25.0
     keep_replaced_s: float = 7 * 86400.0
+    lease_s: float = LEASE_TIME_S
 
     @property
     def backup_limits(self) -> BackupLimits:

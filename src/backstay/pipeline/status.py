@@ -50,7 +50,7 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
         "weights": {slot.value: router.weights.get(slot, 0) for slot in Slot},
         "held": router.held.value if router.held else None,
         "deployment": _deployment(ports, app, environment),
-        "lock": lock(ports.store, ports.clock, app, environment),
+        "lock": lock(ports.store, app, environment),
         "last_backup": _last_backup(ports, app, environment),
         "drift": drift,
     }

@@ -32,7 +32,9 @@ class HoldStep:
     def do(self, run: Run) -> dict[str, Any]:
         self._refuse_unfit(run)
         router, policy = run.world.router, run.environment.policy
-        router.load(routes_of(run, run.slots))  # a router of an earlier Backstay learns to hold by it
+        router.load(
+            routes_of(run, run.slots), run.token
+        )  # a router of an earlier Backstay learns to hold by it
         router.hold(Hold.ALL, policy.hold_deadline_s, run.token)
         waits = format_duration(policy.hold_deadline_s)
         run.tell(
@@ -41,7 +43,7 @@ class HoldStep:
             step=self.name,
         )
         live = run.slots.live
-        cut = router.drain(live, min(DRAIN_S, policy.drain_deadline_s)) if live else 0
+        cut = router.drain(live, min(DRAIN_S, policy.drain_deadline_s), run.token) if live else 0
         if cut:
             run.tell("requests_cut", f"{cut} connections that did not end were cut", step=self.name)
         return {"cut": cut}
@@ -93,7 +95,7 @@ class OpenStep:
         run.tell("requests_released", f"requests go through, to {run.release.version}", step=self.name)
         slots = run.slots.emptied(run.plan.target.other)
         run.save_slots(slots)
-        run.world.router.load(routes_of(run, slots))
+        run.world.router.load(routes_of(run, slots), run.token)
         return {}
 
     def probe(self, run: Run, record: StepRecord) -> Truth:
