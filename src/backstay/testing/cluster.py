@@ -105,10 +105,13 @@ class FakeCluster:
         return self.server.database.server.xid or 0
 
     def drop(self, mark: Mark) -> bool:
+        if mark.name not in self.server.marks:
+            return False
         self._fail()
         self.server.shut.discard(mark.name)
         self._holds.pop(self._url(mark.name), None)
-        return self.server.marks.pop(mark.name, None) is not None
+        del self.server.marks[mark.name]
+        return True
 
     def loss(
         self,
