@@ -170,6 +170,32 @@ def backup_ports(store: Store) -> BackupPorts:
     return BackupPorts(store, database(), SystemClock())
 
 
+@dataclass(frozen=True, slots=True)
+class RestorePorts:
+    """What a look before a restore needs; nothing of it writes."""
+
+    store: Reader
+    database: Database
+
+
+def restore_ports(store: Reader) -> RestorePorts:
+    """All ports of a look before a restore, wired."""
+    return RestorePorts(store, database())
+
+
+@dataclass(frozen=True, slots=True)
+class ElsewherePorts:
+    """What a restore into another database needs."""
+
+    database: Database
+    clock: Clock
+
+
+def elsewhere_ports() -> ElsewherePorts:
+    """All ports of a restore elsewhere, wired."""
+    return ElsewherePorts(database(), SystemClock())
+
+
 def world(where: Place, environment: Environment, store: Store) -> World:
     """All ports of one environment, wired."""
     from backstay.pipeline.run import World

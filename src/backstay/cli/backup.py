@@ -18,6 +18,7 @@ from backstay import wiring
 from backstay.cli.context import open_store
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.progress import Progress
+from backstay.cli.restore import command as restore
 from backstay.domain.backup import WHOLE, BackupProgress
 from backstay.domain.duration import format_duration
 from backstay.domain.size import format_bytes
@@ -45,10 +46,12 @@ class Target:
 
 
 @click.group(
-    name="backup", epilog="\b\nExamples:\n  backstay backup create prod\n  backstay backup list prod\n"
+    name="backup",
+    epilog="\b\nExamples:\n  backstay backup create prod\n  backstay backup list prod\n"
+    "  backstay backup restore prod ID --dry-run\n",
 )
 def command() -> None:
-    """Back the database of an environment up, and list the backups there are."""
+    """Back the database of an environment up, list the backups there are, and restore one."""
 
 
 @command.command(
@@ -110,6 +113,9 @@ def list_(settings: Settings, environment: str) -> int:
         pinned = "  pinned" if row.pinned else ""
         click.echo(f"{row.created_at[:19]}Z  {row.id}  {row.state:<10} {size:>9}  {row.reason}{pinned}")
     return 0
+
+
+command.add_command(restore)
 
 
 def find_target(settings: Settings, environment: str) -> Target:

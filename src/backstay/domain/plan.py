@@ -74,6 +74,15 @@ def wants_backup(plan: Plan, environment: Environment) -> bool:
     return environment.policy.backup is BackupRule.ALWAYS or bool(plan.migrating)
 
 
+def wants_hold(plan: Plan, environment: Environment, verdict: str | None = None) -> bool:
+    """Whether the migration runs behind held requests: allowed, and not known to be harmless to the old release.
+
+    `verdict` is the rehearsal's, None when there was none.
+    """
+    has_somebody = plan.before.serving is not None and environment.database is not None
+    return plan.maintenance and bool(plan.migrating) and has_somebody and verdict != "compatible"
+
+
 def deploy_origins(release: Release, only: tuple[str, ...], slots: Slots) -> dict[str, Origin]:
     """Origins for a deploy: all new, or with `only` just those, the rest shared with the live slot."""
     live = slots.serving

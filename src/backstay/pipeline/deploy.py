@@ -9,7 +9,7 @@ until *open* a failure brings the database back with nothing lost, and from *ope
 
 from __future__ import annotations
 
-from backstay.domain.plan import wants_backup
+from backstay.domain.plan import wants_backup, wants_hold
 from backstay.errors import BackstayError, LeaseLost
 from backstay.pipeline.outcome import fail, succeed
 from backstay.pipeline.run import Run
@@ -84,8 +84,5 @@ def deploy(run: Run) -> None:
 
 
 def needs_hold(run: Run) -> bool:
-    """Whether the migration runs behind held requests: allowed, and not known to be harmless to the old release."""
-    plan = run.plan
-    if not (plan.maintenance and plan.migrating and plan.before.serving and run.environment.database):
-        return False
-    return run.result("rehearse").get("verdict") != "compatible"
+    """Whether this one's migration runs behind held requests."""
+    return wants_hold(run.plan, run.environment, run.result("rehearse").get("verdict"))
