@@ -9,7 +9,7 @@ from backstay.config import schema
 from backstay.config.defaults import filled
 from backstay.domain import environment as domain
 from backstay.domain.notification import Channel
-from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Triggers
+from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Trial, Triggers
 from backstay.domain.release import Component, Health, Route
 from backstay.domain.secret import Secret
 from backstay.domain.smoke import Expectation, SmokeTest
@@ -63,7 +63,9 @@ def _channel(url: Secret) -> Channel:
 
 
 def _database(given: schema.Database | None) -> domain.DatabaseSource | None:
-    return domain.DatabaseSource(given.url_secret, str(given.backup_url_secret)) if given else None
+    if given is None:
+        return None
+    return domain.DatabaseSource(given.url_secret, str(given.backup_url_secret), given.scratch)
 
 
 def _registry(given: schema.Registry | None) -> domain.RegistrySource | None:
@@ -125,6 +127,10 @@ def _policy(given: schema.Policy) -> Policy:
         keep_backups=given.keep_backups or 0,
         backup_deadline_s=_seconds(given.backup_deadline),
         backup_stall_s=_seconds(given.backup_stall),
+        rehearsal=Trial(given.rehearsal or ""),
+        verify=Trial(given.verify or ""),
+        long_lock_s=_seconds(given.long_lock),
+        longest_lock_s=_seconds(given.longest_lock),
     )
 
 

@@ -29,10 +29,12 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSource:
-    """Names of the secrets that hold the database URL: as the application uses it, and as this host reaches it."""
+    """Names of the secrets that hold the database URL: as the application uses it, and as this host reaches it.
+    `scratch`: where scratch servers come from, as `domain.scratch.Where` reads it."""
 
     url_secret: str
     backup_url_secret: str
+    scratch: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ flips back first and cleans up second. Nothing after *bake* can turn a good depl
 
 from __future__ import annotations
 
-from backstay.domain.plan import wants_backup
+from backstay.domain.plan import wants_backup, wants_verification
 from backstay.errors import BackstayError, LeaseLost
 from backstay.pipeline.outcome import fail, succeed
 from backstay.pipeline.run import Run
@@ -17,6 +17,7 @@ from backstay.pipeline.steps.check import CheckStep
 from backstay.pipeline.steps.health import HealthStep
 from backstay.pipeline.steps.migrate import MigrateStep
 from backstay.pipeline.steps.pull import PullStep
+from backstay.pipeline.steps.rehearse import RehearseStep
 from backstay.pipeline.steps.retire import RetireStep
 from backstay.pipeline.steps.router import RouterStep
 from backstay.pipeline.steps.smoke import PublicSmokeStep, SmokeStep
@@ -25,12 +26,13 @@ from backstay.pipeline.steps.start import StartStep
 from backstay.pipeline.steps.switch import StageStep, SwitchStep
 
 CHECK, SNAPSHOT, ROUTER, PULL = CheckStep(), SnapshotStep(), RouterStep(), PullStep()
-BACKUP, MIGRATE = BackupStep(), MigrateStep()
+BACKUP, REHEARSE, MIGRATE = BackupStep(), RehearseStep(), MigrateStep()
 START, STAGE, HEALTH, SMOKE, SWITCH = StartStep(), StageStep(), HealthStep(), SmokeStep(), SwitchStep()
 PUBLIC_SMOKE, BAKE, RETIRE = PublicSmokeStep(), BakeStep(), RetireStep()
 
 STEPS: tuple[Step, ...] = (
-    CHECK, SNAPSHOT, ROUTER, PULL, BACKUP, MIGRATE, START, STAGE, HEALTH, SMOKE, SWITCH, PUBLIC_SMOKE, BAKE, RETIRE,
+    CHECK, SNAPSHOT, ROUTER, PULL, BACKUP, REHEARSE, MIGRATE,
+    START, STAGE, HEALTH, SMOKE, SWITCH, PUBLIC_SMOKE, BAKE, RETIRE,
 )  # fmt: skip
 
 
@@ -47,6 +49,8 @@ def deploy(run: Run) -> None:
         saga.do(PULL)
         if wants_backup(run.plan, run.environment):
             saga.do(BACKUP)
+        if wants_verification(run.plan, run.environment):
+            saga.do(REHEARSE)
         if run.plan.migrating:
             saga.do(MIGRATE)
         saga.do(START)
