@@ -139,15 +139,34 @@ def linter() -> Linter:
     return Squawk()
 
 
-def scratches(where: Place, environment: Environment) -> Scratches:
-    """Scratch servers of an environment."""
+@dataclass(frozen=True, slots=True)
+class VerifyPorts:
+    """What the verification of a backup works with."""
+
+    store: Store
+    database: Database
+    scratches: Scratches
+    clock: Clock
+
+
+def verify_ports(store: Store, where: Place, environment: Environment | None) -> VerifyPorts:
+    """All ports of a verification, wired."""
+    return VerifyPorts(store, database(), scratches(where, environment), SystemClock())
+
+
+def scratches(where: Place, environment: Environment | None) -> Scratches:
+    """Scratch servers of an environment; of none, where there is no configuration."""
     from backstay.adapters.scratch import OpenScratches
     from backstay.ports.engine import Login
 
+    if environment is None:
+        return OpenScratches(where.home / "scratch", engine())
+
     def login() -> Login | None:
-        source, values = environment.registry, secrets(environment).read()
+        source = environment.registry
         if source is None:
             return None
+        values = secrets(environment).read()
         return Login(values[source.username_secret].reveal(), values[source.password_secret])
 
     return OpenScratches(

@@ -9,7 +9,7 @@ from backstay.config import schema
 from backstay.config.defaults import filled
 from backstay.domain import environment as domain
 from backstay.domain.notification import Channel
-from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Triggers
+from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Trial, Triggers
 from backstay.domain.release import Component, Health, Route
 from backstay.domain.secret import Secret
 from backstay.domain.smoke import Expectation, SmokeTest
@@ -66,7 +66,7 @@ def _database(given: schema.Database | None) -> domain.DatabaseSource | None:
     if given is None:
         return None
     return domain.DatabaseSource(
-        given.url_secret, str(given.backup_url_secret), admin_url_secret=str(given.admin_url_secret)
+        given.url_secret, str(given.backup_url_secret), given.scratch, str(given.admin_url_secret)
     )
 
 
@@ -132,6 +132,10 @@ def _policy(given: schema.Policy) -> Policy:
         backup_deadline_s=_seconds(given.backup_deadline),
         backup_stall_s=_seconds(given.backup_stall),
         lease_s=_seconds(given.lease),
+        rehearsal=Trial(given.rehearsal or ""),
+        verify=Trial(given.verify or ""),
+        long_lock_s=_seconds(given.long_lock),
+        longest_lock_s=_seconds(given.longest_lock),
     )
 
 

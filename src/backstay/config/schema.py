@@ -42,6 +42,7 @@ from backstay.config.fields import (
     SomeTime,
     Status,
     Text,
+    TrialChoice,
     Url,
     UrlPath,
     Variable,
@@ -124,7 +125,11 @@ class Database(Section):
         " the same as backup_url_secret when not given.",
         None,
     )
-    scratch: Scratch = key("Where to try things out: auto, url:URL or container:IMAGE. Not used yet.", "auto")
+    scratch: Scratch = key(
+        "Where backups are restored to try things out: auto (this host's PostgreSQL of the same major version),"
+        " container:IMAGE, or url:SECRET, the name of a secret with the URL of a server.",
+        "auto",
+    )
 
 
 class Expect(Section):
@@ -210,6 +215,16 @@ class Policy(Section):
     bake: Duration | None = key("How long a new release is watched after the switch.", None)
     backup: BackupChoice | None = key(
         "When to back up first: before every deployment, or only with a migration.", None
+    )
+    verify: TrialChoice | None = key(
+        "When a deployment restores its backup before it goes on: off, with a migration, or always.", None
+    )
+    rehearsal: TrialChoice | None = key(
+        "When a deployment is tried on a restored copy first: off, with a migration, or always.", None
+    )
+    long_lock: SomeTime | None = key("A table locked for longer in the rehearsal is told.", None)
+    longest_lock: SomeTime | None = key(
+        "A table locked for longer in the rehearsal makes the migration a breaking one.", None
     )
     smoke_every: Every | None = key(
         "Time between smoke tests during the bake, or off for one after the switch.", None

@@ -74,6 +74,17 @@ def wants_backup(plan: Plan, environment: Environment) -> bool:
     return environment.policy.backup is BackupRule.ALWAYS or bool(plan.migrating)
 
 
+def wants_rehearsal(plan: Plan, environment: Environment) -> bool:
+    """Whether this plan tries the release on a restored copy of the backup it makes."""
+    return wants_backup(plan, environment) and environment.policy.rehearsal.wanted(bool(plan.migrating))
+
+
+def wants_verification(plan: Plan, environment: Environment) -> bool:
+    """Law 6: whether the backup this plan makes is restored before anything else happens. A rehearsal does that."""
+    wanted = environment.policy.verify.wanted(bool(plan.migrating))
+    return wants_backup(plan, environment) and (wanted or wants_rehearsal(plan, environment))
+
+
 def wants_hold(plan: Plan, environment: Environment, verdict: str | None = None) -> bool:
     """Whether the migration runs behind held requests: allowed, and not known to be harmless to the old release.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from backstay.domain.backup import BackupState
+from backstay.domain.backup import BackupKind, BackupState
 from backstay.domain.content import Content, differences
 
 
@@ -17,6 +17,7 @@ class Verification:
 
     backup: str
     state: BackupState
+    kind: BackupKind = BackupKind.LOGICAL
     tables: int = 0
     rows: int = 0
     checksums: int = 0
@@ -34,6 +35,7 @@ class Verification:
             "id": self.backup,
             "ok": self.ok,
             "state": self.state.value,
+            "kind": self.kind.value,
             "tables": self.tables,
             "rows": self.rows,
             "checksums": self.checksums,

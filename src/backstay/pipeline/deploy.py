@@ -9,7 +9,7 @@ until *open* a failure brings the database back with nothing lost, and from *ope
 
 from __future__ import annotations
 
-from backstay.domain.plan import wants_backup, wants_hold
+from backstay.domain.plan import wants_backup, wants_hold, wants_verification
 from backstay.errors import BackstayError, LeaseLost
 from backstay.pipeline.outcome import fail, succeed
 from backstay.pipeline.run import Run
@@ -23,6 +23,7 @@ from backstay.pipeline.steps.hold import HoldStep, OpenStep
 from backstay.pipeline.steps.migrate import MigrateStep
 from backstay.pipeline.steps.pull import PullStep
 from backstay.pipeline.steps.quiesce import QuiesceStep
+from backstay.pipeline.steps.rehearse import RehearseStep
 from backstay.pipeline.steps.restore import RestoreStep
 from backstay.pipeline.steps.retire import RetireStep
 from backstay.pipeline.steps.router import RouterStep
@@ -33,15 +34,15 @@ from backstay.pipeline.steps.swap import SwapStep
 from backstay.pipeline.steps.switch import StageStep, SwitchStep
 
 CHECK, SNAPSHOT, ROUTER, PULL = CheckStep(), SnapshotStep(), RouterStep(), PullStep()
-BACKUP, MIGRATE = BackupStep(), MigrateStep()
+BACKUP, REHEARSE, MIGRATE = BackupStep(), RehearseStep(), MigrateStep()
 START, STAGE, HEALTH, SMOKE, SWITCH = StartStep(), StageStep(), HealthStep(), SmokeStep(), SwitchStep()
 PUBLIC_SMOKE, BAKE, RETIRE = PublicSmokeStep(), BakeStep(), RetireStep()
 HOLD, QUIESCE, COPY, OPEN = HoldStep(), QuiesceStep(), CopyStep(), OpenStep()
 RESTORE, SWAP = RestoreStep(), SwapStep()
 
 STEPS: tuple[Step, ...] = (
-    CHECK, SNAPSHOT, ROUTER, PULL, BACKUP, RESTORE, HOLD, QUIESCE, COPY, MIGRATE, SWAP, START, STAGE, HEALTH, SMOKE,
-    SWITCH, PUBLIC_SMOKE, OPEN, BAKE, RETIRE,
+    CHECK, SNAPSHOT, ROUTER, PULL, BACKUP, REHEARSE, RESTORE, HOLD, QUIESCE, COPY, MIGRATE, SWAP, START, STAGE, HEALTH,
+    SMOKE, SWITCH, PUBLIC_SMOKE, OPEN, BAKE, RETIRE,
 )  # fmt: skip
 """Every step there is, of any runbook: whoever takes a deployment back must know them all."""
 
@@ -59,6 +60,8 @@ def deploy(run: Run) -> None:
         saga.do(PULL)
         if wants_backup(run.plan, run.environment):
             saga.do(BACKUP)
+        if wants_verification(run.plan, run.environment):
+            saga.do(REHEARSE)
         if needs_hold(run):
             saga.do(HOLD)
             saga.do(QUIESCE)

@@ -40,11 +40,15 @@ class Ports(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RestoredCopy:
-    """A backup restored into `database` of a scratch server, and what that proved."""
+    """A backup restored into `database` of a scratch server, and what that proved.
+
+    `has_roles`: the source's roles are there, and own what they owned; else all belongs to the server's superuser.
+    """
 
     server: ScratchServer
     database: str
     verification: Verification
+    has_roles: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +190,11 @@ class _Attempt:
         found = self._found(database)
         took_s = ports.clock.monotonic() - began
         told = compared(backup.id, expected, found, with_owners=with_owners, took_s=took_s)
-        told = replace(told, notes=(*self._server.notes, *self._on_the_live_server(facts)))
+        told = replace(told, kind=backup.kind, notes=(*self._server.notes, *self._on_the_live_server(facts)))
         enter(ports, backup, told)
         if not told.ok:
             raise NotVerified(told)
-        return RestoredCopy(self._server, database, told)
+        return RestoredCopy(self._server, database, told, with_owners)
 
     def _start_on_the_files(self) -> bool:
         data = self._ports.scratches.folder(self._scratch)

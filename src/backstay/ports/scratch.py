@@ -65,8 +65,9 @@ class ScratchServer(Protocol):
     def drop(self, database: str) -> None:
         """Remove a database and end its sessions; nothing happens when it is gone."""
 
-    def adopt_role(self, role: str, database: str) -> None:
-        """Have `role` sign in by `url(…, role)` and own `database`; it is made, without rights, when missing."""
+    def adopt_role(self, role: str, database: str, *, owns: bool = True) -> None:
+        """Have `role` sign in by `url(…, role)`, and own `database` if it `owns` it; it is made, without rights, when
+        missing."""
 
     def watch(self, database: str) -> Watch:
         """Look at what others do in a database, while the block runs."""

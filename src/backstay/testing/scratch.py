@@ -44,7 +44,7 @@ class FakeScratchServer:
     def drop(self, database: str) -> None:
         self.databases.pop(database, None)
 
-    def adopt_role(self, role: str, database: str) -> None:
+    def adopt_role(self, role: str, database: str, *, owns: bool = True) -> None:
         self.roles.append(role)
 
     def watch(self, database: str) -> FakeWatch:

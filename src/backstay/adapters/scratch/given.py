@@ -73,7 +73,7 @@ class GivenServer:
     def drop(self, database: str) -> None:
         drop(self._url, self._real(database))
 
-    def adopt_role(self, role: str, database: str) -> None:
+    def adopt_role(self, role: str, database: str, *, owns: bool = True) -> None:
         """Roles of somebody else's server are left as they are."""
 
     def watch(self, database: str) -> DatabaseWatch:

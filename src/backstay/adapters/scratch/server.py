@@ -52,13 +52,13 @@ class OwnServer:
     def drop(self, database: str) -> None:
         sql.act(self.url(), f"DROP DATABASE IF EXISTS {sql.name(database)} WITH (FORCE)")
 
-    def adopt_role(self, role: str, database: str) -> None:
+    def adopt_role(self, role: str, database: str, *, owns: bool = True) -> None:
         if not sql.rows(self.url(), "SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)):
             sql.act(self.url(), f"CREATE ROLE {sql.name(role)}")
         sql.act(
             self.url(),
             f"ALTER ROLE {sql.name(role)} LOGIN VALID UNTIL 'infinity' PASSWORD {sql.text(self._password.reveal())}",
-            f"ALTER DATABASE {sql.name(database)} OWNER TO {sql.name(role)}",
+            *([f"ALTER DATABASE {sql.name(database)} OWNER TO {sql.name(role)}"] if owns else []),
         )
 
     def watch(self, database: str) -> DatabaseWatch:
