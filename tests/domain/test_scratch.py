@@ -1,13 +1,10 @@
-"""Where scratch servers come from, and the URL an application is given in place of its own."""
+"""Where scratch servers come from."""
 
 from __future__ import annotations
 
 import pytest
 
-from backstay.domain.scratch import Source, Where, database_of, redirected, role_of
-from backstay.domain.secret import Secret
-
-SCRATCH = Secret("postgresql://shop:s%40w@172.30.0.1:40123/shop")
+from backstay.domain.scratch import Source, Where
 
 
 @pytest.mark.parametrize(
@@ -30,18 +27,3 @@ def test_the_three_places(written: str, where: Where) -> None:
 def test_anything_else_is_refused(written: str) -> None:
     with pytest.raises(ValueError, match="none of auto"):
         Where.parse(written)
-
-
-def test_the_driver_and_harmless_options_stay_and_the_way_to_the_old_server_goes() -> None:
-    live = Secret(
-        "postgresql+psycopg://shop:old@db.internal:6432/shop?sslmode=verify-full&application_name=web&port=1"
-    )
-    assert redirected(live, SCRATCH).reveal() == (
-        "postgresql+psycopg://shop:s%40w@172.30.0.1:40123/shop?application_name=web"
-    )
-
-
-def test_database_and_role_of_a_url() -> None:
-    live = Secret("postgres://an%20n:x@h/my%2Fdb?x=1")
-    assert (database_of(live), role_of(live)) == ("my/db", "an n")
-    assert (database_of(Secret("postgres://h")), role_of(Secret("postgres://h"))) == ("", "")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +14,7 @@ from typing import Any, Self
 
 from backstay.adapters.clock import SystemClock
 from backstay.adapters.postgres import PostgresTools
-from backstay.adapters.postgres.connection import environment
 from backstay.adapters.postgres.receiver import PgReceivewal
-from backstay.adapters.postgres.tools import find_tool
 from backstay.adapters.postgres.wal_archive import WalFolder
 from backstay.adapters.postgres.wal_server import PostgresWalServer
 from backstay.adapters.scratch import OpenScratches
@@ -29,26 +25,15 @@ from backstay.domain.wal import Chain, Continuous
 from backstay.pipeline.pitr import PitrOrder, Recovered, recovered_to
 from backstay.pipeline.times import rfc3339
 from backstay.pipeline.wal import Watch, WatchOrder, chains
+from backstay.ports.database import DumpOrder
 from backstay.ports.scratch import ScratchOrder
 from backstay.testing import FakeEngine
 from tests.postgres.server import Server
 from tests.world import World
 from tests.world.processes import wait_until
 
-REPLICATING = {"max_wal_senders": 6, "max_replication_slots": 4, "wal_level": "replica"}
+SENDERS = 6
 APP, ENV = "shop", "prod"
-
-
-class TarTools(PostgresTools):
-    """Stands in until physical backups are there."""
-
-    def reading(self, dump: Path) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def unpack(self, dump: Path, into: Path, identity: Secret | None = None) -> None:
-        into.mkdir(mode=0o700)
-        subprocess.run(["tar", "xf", dump / "base.tar", "-C", into], check=True)
-        subprocess.run(["tar", "xf", dump / "pg_wal.tar", "-C", into / "pg_wal"], check=True)
 
 
 @dataclass
@@ -68,12 +53,12 @@ class Protected:
     """A server of its own with continuous protection. As a context manager it leaves nothing behind."""
 
     def __init__(self, world: World, settings: dict[str, object] | None = None) -> None:
-        self.primary = Server(world.postgres, 30, {**REPLICATING, **(settings or {})})
+        self.primary = Server(world.postgres, 30, SENDERS, settings=settings)
         self.home = Path(tempfile.mkdtemp(prefix="bs-pitr-"))
         self.folder = self.home / "wal" / ENV
         clock = SystemClock()
         self.ports = Ports(
-            open_store(self.home / "state.db", clock), TarTools(),
+            open_store(self.home / "state.db", clock), PostgresTools(),
             OpenScratches(self.home / "scratch", FakeEngine()), PostgresWalServer(), PgReceivewal(), WalFolder(), clock,
         )  # fmt: skip
         self.told: list[tuple[str, str]] = []
@@ -126,14 +111,14 @@ class Protected:
     def base_backup(self) -> str:
         began = datetime.now(UTC)
         name = backup_id(APP, ENV, began)
-        path = self.home / "backups" / name
-        with environment(self.url) as env:
-            argv = [find_tool("pg_basebackup"), "-Ft", "-X", "stream", "-c", "fast", "-D", str(path)]
-            subprocess.run(argv, env=env, check=True, capture_output=True, timeout=60)
+        about = {"app": APP, "environment": ENV, "created_at": rfc3339(began)}
+        dump = self.ports.database.dump(
+            DumpOrder(self.url, self.home / "backups", name, about, kind=BackupKind.PHYSICAL, checksums=False)
+        )
         took_s = (datetime.now(UTC) - began).total_seconds()
         backup = Backup(
-            name, APP, ENV, rfc3339(began), BackupKind.PHYSICAL, BackupState.UNVERIFIED, 7, str(path), "ab", "base",
-            took_s=took_s, server_major=15,
+            name, APP, ENV, rfc3339(began), BackupKind.PHYSICAL, BackupState.UNVERIFIED, dump.bytes, str(dump.path),
+            dump.sha256, "base", took_s=took_s, server_major=15,
         )  # fmt: skip
         self.ports.store.record_backup(backup)
         return name

@@ -23,9 +23,9 @@ USER, PASSWORD = "keeper", "s3cretOfThePrivateServer"
 class Server:
     """As a context manager: it runs inside the block, and nothing of it is left after.
 
-    One that is `durable` syncs every commit, in memory where there is enough of it. `copied`, which is taken over, is the
-    data folder of another one, made by a physical restore; `senders` how many may copy this one at once. `settings` go
-    before all of ours.
+    One that is `durable` syncs every commit, in memory where there is enough of it. `copied`, which is taken over,
+    is the data folder of another one, made by a physical restore; `senders` how many may copy this one at once.
+    `settings` go before all of ours.
     """
 
     def __init__(
@@ -93,7 +93,8 @@ class Server:
         settings = {
             "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder,
             "fsync": "on" if self._durable else "off", "max_connections": self._connections,
-            "max_wal_senders": self._senders, "superuser_reserved_connections": 1, "autovacuum": "off", **self._settings,
+            "max_wal_senders": self._senders, "superuser_reserved_connections": 1, "autovacuum": "off",
+            **self._settings,
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(

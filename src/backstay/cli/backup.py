@@ -18,6 +18,8 @@ from backstay import wiring
 from backstay.cli.context import open_store
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.progress import Progress
+from backstay.cli.restore import command as restore
+from backstay.cli.verify import command as verify
 from backstay.domain.backup import WHOLE, BackupProgress
 from backstay.domain.duration import format_duration
 from backstay.domain.size import format_bytes
@@ -45,10 +47,12 @@ class Target:
 
 
 @click.group(
-    name="backup", epilog="\b\nExamples:\n  backstay backup create prod\n  backstay backup list prod\n"
+    name="backup",
+    epilog="\b\nExamples:\n  backstay backup create prod\n  backstay backup list prod\n"
+    "  backstay backup verify prod\n  backstay backup restore prod ID --dry-run\n",
 )
 def command() -> None:
-    """Back the database of an environment up, and list the backups there are."""
+    """Back the database of an environment up, list the backups there are, verify and restore them."""
 
 
 @command.command(
@@ -70,7 +74,7 @@ def create(settings: Settings, environment: str, reason: str) -> int:
         progress.say(f"the database URL is taken from {URL_VARIABLE}, not from {target.project.path}")
     store = open_store(target.where)
     try:
-        with _ended_politely(), progress:
+        with ended_politely(), progress:
             made = back_up(
                 wiring.backup_ports(store), order, store.record_backup, shown.tell, progress=shown.progress
             )
@@ -112,6 +116,9 @@ def list_(settings: Settings, environment: str) -> int:
     return 0
 
 
+command.add_command(restore)
+
+
 def find_target(settings: Settings, environment: str) -> Target:
     """From backstay.yml; without one, from BACKSTAY_APP and the name of the environment. Raises UsageError."""
     from backstay.cli.context import project
@@ -137,6 +144,24 @@ def _bare_target(environment: str) -> Target:
     return Target(app, environment, wiring.place(os.environ), None)
 
 
+command.add_command(verify)
+
+
+def order_of(environment: Environment, reason: str) -> BackupOrder:
+    """A backup as the configuration wants it. Raises ConfigError when it knows no database."""
+    from backstay.pipeline.backup import BackupOrder
+
+    return BackupOrder(
+        app=environment.app,
+        environment=environment.name,
+        url=_configured_url(environment),
+        folder=Path(environment.backups),
+        reason=reason,
+        keep=environment.policy.keep_backups,
+        limits=environment.policy.backup_limits,
+    )
+
+
 def _order(target: Target, reason: str) -> BackupOrder:
     from backstay.domain.policy import BUILT_IN, default_level
     from backstay.domain.secret import Secret
@@ -144,11 +169,13 @@ def _order(target: Target, reason: str) -> BackupOrder:
 
     given = os.environ.get(URL_VARIABLE)
     settings = target.project.application(target.environment).environment if target.project else None
+    if settings is not None and not given:
+        return order_of(settings, reason)
     policy = settings.policy if settings else BUILT_IN[default_level(target.environment)]
     return BackupOrder(
         app=target.app,
         environment=target.environment,
-        url=Secret(given) if given else _configured_url(settings),
+        url=Secret(given) if given else _configured_url(None),
         folder=Path(settings.backups) if settings else target.where.home / "backups" / target.environment,
         reason=reason,
         keep=policy.keep_backups,
@@ -200,7 +227,7 @@ class _Shown:
 
 
 @contextmanager
-def _ended_politely() -> Iterator[None]:
+def ended_politely() -> Iterator[None]:
     """A polite kill ends it as Ctrl-C does: the tools are stopped and their files removed.
 
     Also where Ctrl-C was switched off for us, as shells do for what they start in the background.

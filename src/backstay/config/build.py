@@ -9,7 +9,7 @@ from backstay.config import schema
 from backstay.config.defaults import filled
 from backstay.domain import environment as domain
 from backstay.domain.notification import Channel
-from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Triggers
+from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Trial, Triggers
 from backstay.domain.release import Component, Health, Route
 from backstay.domain.schedule import Schedule
 from backstay.domain.secret import Secret
@@ -67,7 +67,11 @@ def _channel(url: Secret) -> Channel:
 
 
 def _database(given: schema.Database | None) -> domain.DatabaseSource | None:
-    return domain.DatabaseSource(given.url_secret, str(given.backup_url_secret)) if given else None
+    if given is None:
+        return None
+    return domain.DatabaseSource(
+        given.url_secret, str(given.backup_url_secret), given.scratch, str(given.admin_url_secret)
+    )
 
 
 def _continuous(given: schema.Database | None) -> Continuous | None:
@@ -136,12 +140,18 @@ def _policy(given: schema.Policy) -> Policy:
         migrate_deadline_s=_seconds(given.migrate_deadline),
         lock_timeout_s=_seconds(given.lock_timeout),
         drain_deadline_s=_seconds(given.drain_deadline),
+        hold_deadline_s=_seconds(given.hold_deadline),
+        keep_replaced_s=_seconds(given.keep_replaced),
         keep_backups=given.keep_backups or 0,
         backup_deadline_s=_seconds(given.backup_deadline),
         backup_stall_s=_seconds(given.backup_stall),
         rto_s=_seconds(given.rto),
         rpo_s=_seconds(given.rpo),
         lease_s=_seconds(given.lease),
+        rehearsal=Trial(given.rehearsal or ""),
+        verify=Trial(given.verify or ""),
+        long_lock_s=_seconds(given.long_lock),
+        longest_lock_s=_seconds(given.longest_lock),
     )
 
 

@@ -45,8 +45,12 @@ def filled(config: schema.Config, name: str, folder: Path, home: Path) -> schema
 
 def _database(given: schema.Database) -> schema.Database:
     backup = given.backup_url_secret or given.url_secret
-    replication = given.replication_url_secret or backup
-    return given.model_copy(update={"backup_url_secret": backup, "replication_url_secret": replication})
+    update = {
+        "backup_url_secret": backup,
+        "admin_url_secret": given.admin_url_secret or backup,
+        "replication_url_secret": given.replication_url_secret or backup,
+    }
+    return given.model_copy(update=update)
 
 
 def _continuous(config: schema.Config, given: schema.Environment) -> bool:

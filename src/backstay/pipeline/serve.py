@@ -240,9 +240,10 @@ class Serve:
         dead = unfinished(ports.store, environment.app, environment.name)
         held = ports.store.lease(environment.app, environment.name)
         presence = ports.host.presence(held.owner) if held is not None else Presence.GONE
-        is_free = claim(held, presence, ports.clock.now().timestamp()) in (Claim.TAKE, Claim.TAKE_OVER)
+        may = claim(held, presence, ports.store.now())
+        is_free = may in (Claim.TAKE, Claim.TAKE_OVER)
         due = None
-        if dead is not None and is_free:
+        if dead is not None and may is not Claim.REFUSE:
             due = Due(f"the worker of {dead.id} died", ports.clock.now())
         elif ports.clock.monotonic() >= served.next_sweep and is_free:
             due = Due("looking for leftovers", ports.clock.now())

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from backstay.domain.rehearsal import Trace
 from backstay.domain.secret import Secret
 
 
@@ -40,10 +41,11 @@ class ScratchServer(Protocol):
     """A running server; as a context manager it is closed at the end of the block. Raises DatabaseError.
 
     It is not durable: a crash of the machine may leave its data broken, and nobody needs them then. `notes` say
-    what people should know of it; `isolated` whether nobody but containers of its network and this host reaches it.
+    what people should know of it; `ours` is False for a server that somebody gives, whose roles are not ours to make.
     """
 
     major: int
+    ours: bool
     notes: tuple[str, ...]
 
     def url(self, database: str = "postgres", role: str | None = None) -> Secret:
@@ -57,17 +59,34 @@ class ScratchServer(Protocol):
     ) -> None:
         """Make a database: a copy of `template`, on which no session may be, or an empty one.
 
-        `like` gives an empty one the `encoding` and `collation` of another.
+        `like` gives an empty one the `encoding`, `collation` and `ctype` of another.
         """
 
     def drop(self, database: str) -> None:
         """Remove a database and end its sessions; nothing happens when it is gone."""
 
-    def adopt_role(self, role: str, database: str) -> None:
-        """Have `role` sign in by `url(…, role)` and own `database`; it is made, without rights, when missing."""
+    def adopt_role(self, role: str, database: str, *, owns: bool = True) -> None:
+        """Have `role` sign in by `url(…, role)`, and own `database` if it `owns` it; it is made, without rights, when
+        missing."""
+
+    def watch(self, database: str) -> Watch:
+        """Look at what others do in a database, while the block runs."""
 
     def close(self) -> None:
         """Stop the server, or drop its databases, and remove every trace. May be called twice."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Watch(Protocol):
+    """A look at a database from beside, as a context manager."""
+
+    def trace(self) -> Trace:
+        """What was seen since the block began: statements, and strong locks on tables that were there before."""
 
     def __enter__(self) -> Self: ...
 
@@ -88,6 +107,9 @@ class Scratches(Protocol):
 
     def open(self, order: ScratchOrder) -> ScratchServer:
         """Start the server and return once it answers; after a failure nothing of it is left."""
+
+    def living(self, app: str, environment: str) -> frozenset[str]:
+        """The names of this environment's orders whose owners live."""
 
     def sweep(self, app: str, environment: str) -> list[str]:
         """Remove what owners that died left behind of this environment's scratch servers; tells what, one line each."""

@@ -2,25 +2,18 @@
 
 from backstay.testing.children import FakeChild, FakeChildren
 from backstay.testing.clock import FakeClock
+from backstay.testing.cluster import FakeClusters
 from backstay.testing.database import FakeDatabase
 from backstay.testing.engine import FakeEngine
 from backstay.testing.host import FakeHost
+from backstay.testing.linter import FakeLinter
 from backstay.testing.prober import FakeProber
 from backstay.testing.router import FakeRouter
+from backstay.testing.scratch import FakeScratches
 from backstay.testing.secrets import FakeSecrets
 from backstay.testing.wal import FakeReceiver, FakeWalFolder, FakeWalServer
 
 __all__ = [
-    "FakeChild",
-    "FakeChildren",
-    "FakeClock",
-    "FakeDatabase",
-    "FakeEngine",
-    "FakeHost",
-    "FakeProber",
-    "FakeReceiver",
-    "FakeRouter",
-    "FakeSecrets",
-    "FakeWalFolder",
-    "FakeWalServer",
-]
+    "FakeChild", "FakeChildren", "FakeClock", "FakeClusters", "FakeDatabase", "FakeEngine", "FakeHost", "FakeLinter",
+    "FakeProber", "FakeReceiver", "FakeRouter", "FakeScratches", "FakeSecrets", "FakeWalFolder", "FakeWalServer",
+]  # fmt: skip

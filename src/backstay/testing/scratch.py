@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from backstay.domain.rehearsal import Trace
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
 from backstay.ports.scratch import ScratchOrder
@@ -21,6 +22,7 @@ class FakeScratchServer:
         self.scratches = scratches
         self.order = order
         self.major = order.major
+        self.ours = not scratches.given
         self.databases: dict[str, str | None] = {}
         self.roles: list[str] = []
         self.closed = False
@@ -37,12 +39,16 @@ class FakeScratchServer:
         if database in self.databases:
             raise DatabaseError(f"database {database} exists")
         self.databases[database] = template
+        self.scratches.made(self.url(database).reveal())
 
     def drop(self, database: str) -> None:
         self.databases.pop(database, None)
 
-    def adopt_role(self, role: str, database: str) -> None:
+    def adopt_role(self, role: str, database: str, *, owns: bool = True) -> None:
         self.roles.append(role)
+
+    def watch(self, database: str) -> FakeWatch:
+        return FakeWatch(self.scratches.traces.pop(0) if self.scratches.traces else Trace())
 
     def close(self) -> None:
         self.closed = True
@@ -57,8 +63,25 @@ class FakeScratchServer:
         self.close()
 
 
+class FakeWatch:
+    def __init__(self, seen: Trace) -> None:
+        self._seen = seen
+
+    def trace(self) -> Trace:
+        return self._seen
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 class FakeScratches:
-    """`fault` is the message of the next failures; `left` what was opened and not closed; `orders` all that came."""
+    """`fault` is the message of the next failures; `left` what was opened and not closed; `orders` all that came;
+    `traces` what the next watches see, in order; `dead` the names whose owners died. `made` hears the URL of each
+    new database; `given`: the servers are somebody else's."""
 
     def __init__(self) -> None:
         self.fault: str | None = None
@@ -66,6 +89,10 @@ class FakeScratches:
         self.servers: list[FakeScratchServer] = []
         self.left: dict[str, ScratchOrder] = {}
         self.swept: list[tuple[str, str]] = []
+        self.traces: list[Trace] = []
+        self.dead: set[str] = set()
+        self.made: Callable[[str], object] = lambda url: None
+        self.given = False
 
     def folder(self, order: ScratchOrder) -> Path:
         self.left[order.name] = order
@@ -83,11 +110,15 @@ class FakeScratches:
         self.servers.append(FakeScratchServer(self, order))
         return self.servers[-1]
 
+    def living(self, app: str, environment: str) -> frozenset[str]:
+        mine = [order for order in self.left.values() if (order.app, order.environment) == (app, environment)]
+        return frozenset(order.name for order in mine if order.name not in self.dead)
+
     def sweep(self, app: str, environment: str) -> list[str]:
         self.swept.append((app, environment))
-        gone = [
-            order.name for order in self.left.values() if (order.app, order.environment) == (app, environment)
-        ]
+        living = self.living(app, environment)
+        mine = [order for order in self.left.values() if (order.app, order.environment) == (app, environment)]
+        gone = [order.name for order in mine if order.name not in living]
         for name in gone:
             del self.left[name]
         return [f"scratch server {name}, whose owner died" for name in gone]

@@ -97,6 +97,18 @@ def abandoned(root: Path) -> Iterator[Claim]:
             yield claim
 
 
+def held(root: Path) -> Iterator[Claimed]:
+    """What living owners hold, our own claims included."""
+    for path in sorted(root.glob(f"*{SUFFIX}")):
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                what = _read(file.fileno())
+                if what is not None:
+                    yield what
+
+
 def let_be(claim: Claim) -> None:
     """Give the lock of an abandoned claim back and leave everything as it is."""
     os.close(claim._handle)

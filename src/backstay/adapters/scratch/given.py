@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from backstay.adapters.scratch import sql
 from backstay.adapters.scratch.claim import Claim
+from backstay.adapters.scratch.watch import DatabaseWatch
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
 from backstay.ports.scratch import ScratchOrder
@@ -24,6 +25,7 @@ class GivenServer:
 
     def __init__(self, order: ScratchOrder, claim: Claim, url: Secret, gateway: str | None) -> None:
         self.major = order.major
+        self.ours = False
         self.notes: tuple[str, ...] = ()
         self._url = url
         self._claim = claim
@@ -71,8 +73,11 @@ class GivenServer:
     def drop(self, database: str) -> None:
         drop(self._url, self._real(database))
 
-    def adopt_role(self, role: str, database: str) -> None:
+    def adopt_role(self, role: str, database: str, *, owns: bool = True) -> None:
         """Roles of somebody else's server are left as they are."""
+
+    def watch(self, database: str) -> DatabaseWatch:
+        return DatabaseWatch(self.url(database), reads_log=False)
 
     def close(self) -> None:
         drop_all(self._url, self._prefix)

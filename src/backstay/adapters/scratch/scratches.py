@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from backstay.adapters.scratch import container, given
-from backstay.adapters.scratch.claim import Claim, Claimed, abandoned, let_be, take
+from backstay.adapters.scratch.claim import Claim, Claimed, abandoned, held, let_be, take
 from backstay.adapters.scratch.container import ContainerServer
 from backstay.adapters.scratch.given import GivenServer
 from backstay.adapters.scratch.local import LocalServer
@@ -65,6 +65,10 @@ class OpenScratches:
             raise
         del self._claims[order.name]
         return server
+
+    def living(self, app: str, environment: str) -> frozenset[str]:
+        mine = (app, environment)
+        return frozenset(what.name for what in held(self._root) if (what.app, what.environment) == mine)
 
     def sweep(self, app: str, environment: str) -> list[str]:
         told = []

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from backstay.adapters.scratch import sql
+from backstay.adapters.scratch.watch import DatabaseWatch
 from backstay.domain.secret import Secret
 
 SUPERUSER: Final = "backstay_scratch"
@@ -16,12 +17,12 @@ SUPERUSER: Final = "backstay_scratch"
 class OwnServer:
     """A server of ours. Its password is known to this process and to containers that get a URL."""
 
+    ours = True
     notes: tuple[str, ...] = ()
 
     def __init__(self, major: int, password: Secret) -> None:
         self.major = major
         self._password = password
-        self._roles = {SUPERUSER}
 
     @abstractmethod
     def address(self) -> tuple[str, int]:
@@ -51,14 +52,17 @@ class OwnServer:
     def drop(self, database: str) -> None:
         sql.act(self.url(), f"DROP DATABASE IF EXISTS {sql.name(database)} WITH (FORCE)")
 
-    def adopt_role(self, role: str, database: str) -> None:
+    def adopt_role(self, role: str, database: str, *, owns: bool = True) -> None:
         if not sql.rows(self.url(), "SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)):
             sql.act(self.url(), f"CREATE ROLE {sql.name(role)}")
         sql.act(
             self.url(),
             f"ALTER ROLE {sql.name(role)} LOGIN VALID UNTIL 'infinity' PASSWORD {sql.text(self._password.reveal())}",
-            f"ALTER DATABASE {sql.name(database)} OWNER TO {sql.name(role)}",
+            *([f"ALTER DATABASE {sql.name(database)} OWNER TO {sql.name(role)}"] if owns else []),
         )
+
+    def watch(self, database: str) -> DatabaseWatch:
+        return DatabaseWatch(self.url(database), reads_log=True)
 
     def __enter__(self) -> Self:
         return self

@@ -24,8 +24,11 @@ def url_of(host: str, port: int, role: str, password: Secret, database: str) -> 
 
 
 @contextmanager
-def connected(url: Secret, deadline_s: float = CONNECT_S) -> Iterator[psycopg.Connection[Any]]:
-    """A connection in autocommit mode. What goes wrong comes out as DatabaseError, without the password."""
+def connected(
+    url: Secret, deadline_s: float = CONNECT_S, name: str = "backstay"
+) -> Iterator[psycopg.Connection[Any]]:
+    """A connection in autocommit mode, whose application is called `name`. What goes wrong comes out as
+    DatabaseError, without the password."""
     import psycopg
 
     hidden = [url, Secret(unquote(urlsplit(url.reveal()).password or ""))]
@@ -34,7 +37,7 @@ def connected(url: Secret, deadline_s: float = CONNECT_S) -> Iterator[psycopg.Co
             url.reveal(),
             autocommit=True,
             connect_timeout=max(2, int(deadline_s)),
-            application_name="backstay",
+            application_name=name,
         ) as connection:
             yield connection
     except psycopg.Error as error:
@@ -59,7 +62,8 @@ def shaped(like: Mapping[str, str] | None, template: str | None) -> str:
     """Encoding and collation of a new database, as words of CREATE DATABASE; a copy has those of its template."""
     if not like or template is not None:
         return ""
-    return f" ENCODING {text(like['encoding'])} LOCALE {text(like['collation'])}"
+    collation, ctype = text(like["collation"]), text(like.get("ctype") or like["collation"])
+    return f" ENCODING {text(like['encoding'])} LC_COLLATE {collation} LC_CTYPE {ctype}"
 
 
 def name(word: str) -> str:
