@@ -32,7 +32,7 @@ from backstay.domain.smoke import CheckResult, failures
 from backstay.domain.verification import Verification
 from backstay.errors import BackstayError, BackupFailed, DatabaseError, EngineError
 from backstay.pipeline.backup import Teller
-from backstay.pipeline.redirect import redirected, role_of
+from backstay.pipeline.redirect import password_of, redirected, role_of
 from backstay.pipeline.stage import Stage, StagePorts
 from backstay.pipeline.verify import RestoredCopy, VerifyOrder, restored, scratch_order
 from backstay.ports.database import Database
@@ -240,7 +240,8 @@ class _Trial:
         self._copy = copy
         self._tell = tell
         self._secrets = _given(order, copy)
-        self._hidden = [*order.secrets.values(), *self._secrets.values()]
+        values = [*order.secrets.values(), *self._secrets.values()]
+        self._hidden = [*values, password_of(copy.server.url(copy.database))]
         self._stage = Stage(
             ports=ports,
             prefix=room.scratch.name,
