@@ -18,6 +18,7 @@ from backstay import wiring
 from backstay.cli.context import open_store
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.progress import Progress
+from backstay.cli.restore import command as restore
 from backstay.cli.verify import command as verify
 from backstay.domain.backup import WHOLE, BackupProgress
 from backstay.domain.duration import format_duration
@@ -48,10 +49,10 @@ class Target:
 @click.group(
     name="backup",
     epilog="\b\nExamples:\n  backstay backup create prod\n  backstay backup list prod\n"
-    "  backstay backup verify prod\n",
+    "  backstay backup verify prod\n  backstay backup restore prod ID --dry-run\n",
 )
 def command() -> None:
-    """Back the database of an environment up, list the backups there are, and verify them."""
+    """Back the database of an environment up, list the backups there are, verify and restore them."""
 
 
 @command.command(
@@ -113,6 +114,9 @@ def list_(settings: Settings, environment: str) -> int:
         pinned = "  pinned" if row.pinned else ""
         click.echo(f"{row.created_at[:19]}Z  {row.id}  {row.state:<10} {size:>9}  {row.reason}{pinned}")
     return 0
+
+
+command.add_command(restore)
 
 
 def find_target(settings: Settings, environment: str) -> Target:

@@ -65,7 +65,9 @@ def _channel(url: Secret) -> Channel:
 def _database(given: schema.Database | None) -> domain.DatabaseSource | None:
     if given is None:
         return None
-    return domain.DatabaseSource(given.url_secret, str(given.backup_url_secret), given.scratch)
+    return domain.DatabaseSource(
+        given.url_secret, str(given.backup_url_secret), given.scratch, str(given.admin_url_secret)
+    )
 
 
 def _registry(given: schema.Registry | None) -> domain.RegistrySource | None:
@@ -124,9 +126,12 @@ def _policy(given: schema.Policy) -> Policy:
         migrate_deadline_s=_seconds(given.migrate_deadline),
         lock_timeout_s=_seconds(given.lock_timeout),
         drain_deadline_s=_seconds(given.drain_deadline),
+        hold_deadline_s=_seconds(given.hold_deadline),
+        keep_replaced_s=_seconds(given.keep_replaced),
         keep_backups=given.keep_backups or 0,
         backup_deadline_s=_seconds(given.backup_deadline),
         backup_stall_s=_seconds(given.backup_stall),
+        lease_s=_seconds(given.lease),
         rehearsal=Trial(given.rehearsal or ""),
         verify=Trial(given.verify or ""),
         long_lock_s=_seconds(given.long_lock),

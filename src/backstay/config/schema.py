@@ -25,6 +25,7 @@ from backstay.config.fields import (
     Hosts,
     Image,
     JsonPath,
+    LeaseTime,
     LevelName,
     Memory,
     Method,
@@ -117,6 +118,11 @@ class Database(Section):
     backup_url_secret: Variable | None = key(
         "Name of the secret with the URL by which this host reaches the same database, with a role that may"
         " dump; the same as url_secret when not given.",
+        None,
+    )
+    admin_url_secret: Variable | None = key(
+        "Name of the secret with a URL of the same database whose role may make databases beside it and rename it;"
+        " the same as backup_url_secret when not given.",
         None,
     )
     scratch: Scratch = key(
@@ -226,9 +232,18 @@ class Policy(Section):
     migrate_deadline: SomeTime | None = key("How long a migration may take.", None)
     lock_timeout: SomeTime | None = key("How long a migration may wait for a database lock.", None)
     drain_deadline: Duration | None = key("How long requests in flight may finish on the old slot.", None)
+    hold_deadline: SomeTime | None = key(
+        "How long requests wait while the database is changed, before they get a maintenance page.", None
+    )
+    keep_replaced: Duration | None = key(
+        "How long a database stays on its server after a restore or a migration replaced it.", None
+    )
     keep_backups: Count | None = key("How many finished backups are kept.", None)
     backup_deadline: SomeTime | None = key("How long a backup may take.", None)
     backup_stall: SomeTime | None = key("A backup from which nothing comes for this long is given up.", None)
+    lease: LeaseTime | None = key(
+        "How long a deployment keeps the environment without a sign of life from its worker.", None
+    )
     accept: list[FilledText] = group("Ids of checks whose warnings do not fail a strict environment.", list)
     triggers: Triggers = group("What reverses a release while it bakes.", Triggers)
 

@@ -29,12 +29,19 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSource:
-    """Names of the secrets that hold the database URL: as the application uses it, and as this host reaches it.
-    `scratch`: where scratch servers come from, as `domain.scratch.Where` reads it."""
+    """Names of the secrets that hold the database URL: as the application uses it, as this host reaches it, and with
+    a role that may make databases beside it ("": the one before). `scratch`: where scratch servers come from, as
+    `domain.scratch.Where` reads it."""
 
     url_secret: str
     backup_url_secret: str
     scratch: str = "auto"
+    admin_url_secret: str = ""
+
+    @property
+    def admin(self) -> str:
+        """The secret with the URL by which databases are made and renamed."""
+        return self.admin_url_secret or self.backup_url_secret
 
 
 @dataclass(frozen=True, slots=True)

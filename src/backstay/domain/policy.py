@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from backstay.domain.backup import BackupLimits
+from backstay.domain.lease import LEASE_TIME_S
 
 
 class Level(StrEnum):
@@ -95,6 +96,9 @@ class Policy:
     keep_backups: int = 10
     backup_deadline_s: float = 14400.0
     backup_stall_s: float = 300.0
+    hold_deadline_s: float = 25.0
+    keep_replaced_s: float = 7 * 86400.0
+    lease_s: float = LEASE_TIME_S
     rehearsal: Trial = Trial.OFF
     verify: Trial = Trial.OFF
     long_lock_s: float = 1.0

@@ -15,6 +15,7 @@ from backstay.domain.secret import Secret, redact
 from backstay.domain.slot import Slots
 from backstay.errors import Aborted, LeaseLost, StepFailed
 from backstay.ports.clock import Clock
+from backstay.ports.cluster import Clusters
 from backstay.ports.database import Database
 from backstay.ports.engine import Engine, Login
 from backstay.ports.host import Host
@@ -52,6 +53,7 @@ class World:
     home: str
     scratches: Scratches
     linter: Linter
+    clusters: Clusters
 
 
 @dataclass

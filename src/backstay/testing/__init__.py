@@ -1,6 +1,7 @@
 """In-memory doubles of every port, for tests of pipelines: ours and yours."""
 
 from backstay.testing.clock import FakeClock
+from backstay.testing.cluster import FakeClusters
 from backstay.testing.database import FakeDatabase
 from backstay.testing.engine import FakeEngine
 from backstay.testing.host import FakeHost
@@ -11,6 +12,6 @@ from backstay.testing.scratch import FakeScratches
 from backstay.testing.secrets import FakeSecrets
 
 __all__ = [
-    "FakeClock", "FakeDatabase", "FakeEngine", "FakeHost", "FakeLinter", "FakeProber", "FakeRouter", "FakeScratches",
-    "FakeSecrets",
+    "FakeClock", "FakeClusters", "FakeDatabase", "FakeEngine", "FakeHost", "FakeLinter", "FakeProber", "FakeRouter",
+    "FakeScratches", "FakeSecrets",
 ]  # fmt: skip

@@ -103,7 +103,9 @@ class FakeEngine:
         self._answer()
         for existing in self.containers.values():
             if existing.name == spec.name:
-                return existing
+                if spec.restarts and not existing.running:
+                    self.change(existing.id, running=True, exit_code=None)
+                return self.containers[existing.id]
         self.next_port += 1
         id_ = hashlib.sha256(spec.name.encode()).hexdigest()
         code = next((c for part, c in self.exit_codes.items() if part in spec.name), 0)

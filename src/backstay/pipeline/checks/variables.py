@@ -13,7 +13,7 @@ def variables(subject: Subject) -> Check:
         environment = subject.environment
         wanted = {name for component in subject.components.values() for name in component.secrets}
         if database := environment.database:
-            wanted |= {database.url_secret, database.backup_url_secret}
+            wanted |= {database.url_secret, database.backup_url_secret, database.admin}
         if registry := environment.registry:
             wanted |= {registry.username_secret, registry.password_secret}
         plain = {

@@ -17,7 +17,7 @@ from backstay.pipeline.verify import NotVerified, VerifyOrder, verify
 
 
 class RehearseStep:
-    """Law 6. A verdict of `breaking` ends the deployment, unless it is made for that: then the result says so.
+    """Law 6. A verdict of `breaking` ends the deployment, unless `--maintenance` allows it: then the result says so.
 
     The result has `verdict` (None where only the backup was verified), `reasons`, `warnings`, `statements`, `locks` …
     and `backup`, what the restore proved.
@@ -25,9 +25,6 @@ class RehearseStep:
 
     name = "rehearse"
     title = "restore the backup and try the release on the copy"
-
-    def __init__(self, *, accepts_breaking: bool = False) -> None:
-        self._accepts_breaking = accepts_breaking
 
     def do(self, run: Run) -> dict[str, Any]:
         backup = _backup_of(run)
@@ -41,7 +38,7 @@ class RehearseStep:
         document = found.as_document()
         self._tell(run, found, document)
         outlook = found.judgement.outlook
-        if outlook is Outlook.FAILED or (outlook is Outlook.BREAKING and not self._accepts_breaking):
+        if outlook is Outlook.FAILED or (outlook is Outlook.BREAKING and not run.plan.maintenance):
             raise RehearsalRefused(found, run.environment.name, run.release.version)
         return document
 
