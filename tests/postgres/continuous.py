@@ -52,8 +52,8 @@ class Ports:
 class Protected:
     """A server of its own with continuous protection. As a context manager it leaves nothing behind."""
 
-    def __init__(self, world: World, settings: dict[str, object] | None = None) -> None:
-        self.primary = Server(world.postgres, 30, SENDERS, settings=settings)
+    def __init__(self, world: World) -> None:
+        self.primary = Server(world.postgres, 30, SENDERS)
         self.home = Path(tempfile.mkdtemp(prefix="bs-pitr-"))
         self.folder = self.home / "wal" / ENV
         clock = SystemClock()

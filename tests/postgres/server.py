@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -21,11 +20,11 @@ USER, PASSWORD = "keeper", "s3cretOfThePrivateServer"
 
 
 class Server:
-    """As a context manager: it runs inside the block, and nothing of it is left after.
+    """As a context manager: it runs inside the block, and nothing of it is left after. `copied`, which is taken
+    over, is the data folder of another one, made by a physical restore; `senders` how many may copy this one at
+    once.
 
-    One that is `durable` syncs every commit, in memory where there is enough of it. `copied`, which is taken over,
-    is the data folder of another one, made by a physical restore; `senders` how many may copy this one at once.
-    `settings` go before all of ours.
+    One that is `durable` syncs every commit, in memory where there is enough of it.
     """
 
     def __init__(
@@ -36,9 +35,7 @@ class Server:
         copied: Path | None = None,
         *,
         durable: bool = False,
-        settings: Mapping[str, object] | None = None,
     ) -> None:
-        self._settings = settings or {}
         self._durable = durable
         self.port = 0
         self._bin = Path(plan.bin_dir)
@@ -94,7 +91,6 @@ class Server:
             "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder,
             "fsync": "on" if self._durable else "off", "max_connections": self._connections,
             "max_wal_senders": self._senders, "superuser_reserved_connections": 1, "autovacuum": "off",
-            **self._settings,
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
