@@ -179,12 +179,6 @@ def done_by_hand(store: Store, host: Host, app: str, environment: str, duty: Dut
     return store.duty_runs(app, environment, duty, 1)[0]
 
 
-def drilled(store: Store, host: Host, app: str, environment: str, duty: Duty, ok: bool, detail: str) -> None:
-    """Record that a drill took place, whoever started it; a run of `serve` records itself besides."""
-    run = store.begin_duty(app, environment, duty, None, host.owner())
-    store.end_duty(run.id, Outcome.DONE if ok else Outcome.FAILED, detail)
-
-
 def last_attempt(runs: Sequence[DutyRun]) -> datetime | None:
     """When the last run began that came to an end, good or bad; one that was lost has to be made up for."""
     for run in runs:

@@ -13,7 +13,7 @@ from backstay.domain.backup import newest_whole
 from backstay.domain.drill import DrillKind
 from backstay.domain.notification import Channel
 from backstay.domain.objective import Measure, Objective, Protection, Standing, rpo, rto
-from backstay.domain.schedule import PERIODS, DutyState, Outcome, standing
+from backstay.domain.schedule import PERIODS, Duty, DutyState, Outcome, standing
 from backstay.domain.wal import Chain, Flow, window
 from backstay.pipeline.backup import as_they_are
 from backstay.pipeline.times import rfc3339
@@ -24,6 +24,7 @@ from backstay.ports.duties import DutyStore
 from backstay.ports.store import Reader
 from backstay.ports.wal import WalArchive
 
+DRILLS: Final = {Duty.RESTORE_DRILL: DrillKind.RESTORE, Duty.ROLLBACK_DRILL: DrillKind.ROLLBACK}
 UNSEEN_S: Final = 60.0
 
 
@@ -86,8 +87,7 @@ def duties(store: Reader, app: str, environment: str, now: datetime) -> list[dic
     since = store.watched_since(app, environment) or now
     rows = []
     for duty in PERIODS:
-        done = [r for r in store.duty_runs(app, environment, duty, 20) if r.outcome is Outcome.DONE]
-        last = done[0].finished if done else None
+        last = last_done(store, app, environment, duty)
         found = standing(duty, last, since, now)
         rows.append(
             {
@@ -98,6 +98,15 @@ def duties(store: Reader, app: str, environment: str, now: datetime) -> list[dic
             }
         )
     return rows
+
+
+def last_done(store: Reader, app: str, environment: str, duty: Duty) -> datetime | None:
+    """When a duty was last done well; a drill is its own evidence, whoever started it."""
+    if duty in DRILLS:
+        good = (d for d in store.drills(app, environment, DRILLS[duty]) if d.ok)
+        return next((datetime.fromisoformat(d.ended_at) for d in good), None)
+    done = (r for r in store.duty_runs(app, environment, duty) if r.outcome is Outcome.DONE)
+    return next((r.finished for r in done), None)
 
 
 def raise_or_clear(

@@ -5,21 +5,22 @@ The server that comes back is a scratch server. Whoever wants the live database 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
-from backstay.domain.backup import Backup
+from backstay.domain.backup import Backup, BackupLimits, BackupState, backup_id
 from backstay.domain.secret import Secret
 from backstay.domain.wal import Chain, Listing, Window, chain_for, window, write_lsn
 from backstay.errors import BackupFailed, DatabaseError
 from backstay.pipeline.times import rfc3339
 from backstay.pipeline.wal import chains
-from backstay.ports.database import Database
+from backstay.ports.clock import Clock
+from backstay.ports.database import Database, DumpOrder
 from backstay.ports.scratch import Scratches, ScratchOrder, ScratchServer
-from backstay.ports.store import Reader
+from backstay.ports.store import Reader, Store
 from backstay.ports.wal import WalArchive
 
 SLACK: Final = timedelta(seconds=30)
@@ -101,6 +102,65 @@ def recovered_to(ports: Ports, order: PitrOrder) -> Recovered:
     if order.at is None or moment < order.at:
         _refuse_damaged(server, chosen, moment, wanted, reached)
     return Recovered(server, base, min(moment, order.at) if order.at else moment, reached)
+
+
+class BackupPorts(Ports, Protocol):
+    """What a backup as of a moment needs besides."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def clock(self) -> Clock: ...
+
+
+def backup_as_of(
+    ports: BackupPorts, order: PitrOrder, folder: Path, limits: BackupLimits, stopped: Callable[[], bool] = lambda: False
+) -> Backup:
+    """Bring a moment back, and dump the application's database out of it into a logical backup of that moment, which
+    `backup restore` then takes like any other. `folder` is where backups lie.
+
+    Raises BackupFailed as `recovered_to`.
+    """
+    began = ports.clock.monotonic()
+    recovered = recovered_to(ports, order)
+    with recovered.server as server:
+        database = str(ports.database.manifest(Path(recovered.base.path))["database"]["database"])
+        taken = {backup.id for backup in ports.store.backups(order.app, order.environment)}
+        at = recovered.moment
+        while (id_ := backup_id(order.app, order.environment, at)) in taken:
+            at += timedelta(milliseconds=1)
+        about = {"app": order.app, "environment": order.environment, "created_at": rfc3339(at)}
+        job = DumpOrder(server.url(database), folder, id_, about, limits, stopped)
+        try:
+            dump = ports.database.dump(job)
+        except DatabaseError as error:
+            raise BackupFailed(
+                f"the recovered database could not be dumped: {error.message}", hint=error.hint,
+                state="nothing was changed",
+            ) from error  # fmt: skip
+    backup = Backup(
+        id=id_,
+        app=order.app,
+        environment=order.environment,
+        created_at=rfc3339(at),
+        kind=dump.kind,
+        state=BackupState.UNVERIFIED,
+        bytes=dump.bytes,
+        path=str(dump.path),
+        sha256=dump.sha256,
+        reason=f"as of {rfc3339(order.at or recovered.moment)}, from {recovered.base.id} and WAL",
+        content=dump.content is not None,
+        encrypted=dump.encrypted,
+        database=database,
+        system_identifier=dump.facts.system_identifier if dump.facts else None,
+        server_major=dump.facts.server_major if dump.facts else None,
+        wal_lsn=dump.facts.wal_lsn if dump.facts else None,
+        took_s=ports.clock.monotonic() - began,
+    )
+    if not ports.store.record_backup(backup):
+        ports.database.discard(dump.path)
+        raise BackupFailed(f"the catalog has a backup {id_} already", hint="try again")
+    return backup
 
 
 def _chain(ports: Ports, order: PitrOrder) -> Chain:

@@ -130,19 +130,19 @@ def rehearse(ports: Ports, backup: Backup, order: RehearsalOrder, tell: Teller) 
     began = ports.clock.monotonic()
     with _as_backup_failed():
         sweep(ports, order.environment.app, order.environment.name)
-    with _room(ports, backup, order) as room:
+    with open_room(ports, backup, order) as room:
         with room.copy("a") as copy, _as_backup_failed():
             verification = copy.verification
             tell(
                 "backup_verified", _told(verification), backup=verification.backup, took_s=verification.took_s
             )
-            found = _Trial(ports, order, room, copy, tell).run()
+            found = Trial(ports, order, room, copy, tell).run()
             notes = (*copy.server.notes, *verification.notes, *_notes(room, copy))
         if failures(found.old or ()):
             # The migration, or does the old release not run here at all? Told apart on a copy without it.
             with room.copy("b", verification) as copy, _as_backup_failed():
                 found = replace(
-                    found, old_before=_Trial(ports, order, room, copy, tell).boot_old("old-before")
+                    found, old_before=Trial(ports, order, room, copy, tell).boot_old("old-before")
                 )
     limits = LockLimits(order.environment.policy.long_lock_s, order.environment.policy.longest_lock_s)
     took_s = ports.clock.monotonic() - began
@@ -182,8 +182,9 @@ NETWORK_SUFFIX = "-net"
 
 
 @dataclass(frozen=True)
-class _Room:
-    """What the copies of one rehearsal share: a claimed name, and a network. `internal`: it has no way out."""
+class Room:
+    """What the copies of one rehearsal (or drill) share: a claimed name, and a network, which has no way out when it
+    is `internal`."""
 
     ports: Ports
     backup: Backup
@@ -207,7 +208,7 @@ class _Room:
 
 
 @contextmanager
-def _room(ports: Ports, backup: Backup, order: RehearsalOrder) -> Iterator[_Room]:
+def open_room(ports: Ports, backup: Backup, order: RehearsalOrder) -> Iterator[Room]:
     """Claim a name first, so that a sweep knows whose all of it is; then make the network."""
     scratch = scratch_order(backup, _where(order))
     labels = {**_labels(order), LABEL: scratch.name, "backstay.role": ROLE}
@@ -219,7 +220,7 @@ def _room(ports: Ports, backup: Backup, order: RehearsalOrder) -> Iterator[_Room
     try:
         with _as_backup_failed():
             internal = ports.engine.network(network, True, labels, internal=closed).internal
-        yield _Room(ports, backup, order, scratch, labels, internal)
+        yield Room(ports, backup, order, scratch, labels, internal)
     finally:
         with contextlib.suppress(EngineError):  # a later sweep takes what is left
             for container in ports.engine.find({LABEL: scratch.name}):
@@ -229,11 +230,11 @@ def _room(ports: Ports, backup: Backup, order: RehearsalOrder) -> Iterator[_Room
             ports.scratches.give_up(claim)
 
 
-class _Trial:
+class Trial:
     """One copy, and what is tried on it."""
 
     def __init__(
-        self, ports: Ports, order: RehearsalOrder, room: _Room, copy: RestoredCopy, tell: Teller
+        self, ports: Ports, order: RehearsalOrder, room: Room, copy: RestoredCopy, tell: Teller
     ) -> None:
         self._ports = ports
         self._order = order
@@ -265,14 +266,14 @@ class _Trial:
             found = replace(found, again=(*found.again, self._migrate(component, "again")))
             if found.again[-1].fault:
                 return found
-        found = replace(found, new=self._boot(self._order.release, self._order.images, "new"))
+        found = replace(found, new=self.boot(self._order.release, self._order.images, "new"))
         if not failures(found.new or ()) and found.migrated and self._order.has_another:
             found = replace(found, old=self.boot_old("old"))
         return found
 
     def boot_old(self, role: str) -> tuple[CheckResult, ...] | None:
         previous = self._order.previous
-        return None if previous is None else self._boot(previous, self._order.previous_images, role)
+        return None if previous is None else self.boot(previous, self._order.previous_images, role)
 
     def _linted(self, found: Rehearsed) -> Rehearsed:
         changes = [statement.sql for run in found.migrated for statement in run.changes]
@@ -301,7 +302,7 @@ class _Trial:
         )
         return run
 
-    def _boot(self, release: Release, images: Mapping[str, str], role: str) -> tuple[CheckResult, ...]:
+    def boot(self, release: Release, images: Mapping[str, str], role: str) -> tuple[CheckResult, ...]:
         full = self._order.environment.policy.smoke is SmokeSet.FULL
         results = self._stage.boot_and_smoke(release, images, role, self._order.environment, full)
         shown = tuple(replace(each, detail=redact(each.detail, self._hidden)) for each in results)
@@ -344,7 +345,7 @@ def _where(order: RehearsalOrder) -> str:
     return source.scratch
 
 
-def _notes(room: _Room, copy: RestoredCopy) -> Iterator[str]:
+def _notes(room: Room, copy: RestoredCopy) -> Iterator[str]:
     if not room.internal:
         yield (
             "not isolated: what ran could reach everything that this host reaches, with the real secrets of all"

@@ -9,14 +9,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
 from backstay.domain.alarm import Subject
 from backstay.domain.backup import newest_whole
+from backstay.domain.drill import DrillKind
 from backstay.domain.environment import Environment
 from backstay.domain.lease import Claim, Presence, claim
-from backstay.domain.objective import Standing
 from backstay.domain.schedule import (
     Cover,
     Due,
@@ -228,11 +229,19 @@ class Serve:
         due = scheduled_due(
             ports.calendar.last(expression, now),
             ports.store.watched_since(environment.app, environment.name) or now,
-            last_attempt(served.duties.runs(Duty.RESTORE_DRILL)),
+            self._last_drill(served),
             now,
         )
         if due is not None:
             served.duties.begin(Duty.RESTORE_DRILL, due, ["drill", "restore", environment.name])
+
+    def _last_drill(self, served: Served) -> datetime | None:
+        """When the last one began, whoever started it and however it ended; one that was lost does not count."""
+        environment = served.environment
+        drills = self.ports.store.drills(environment.app, environment.name, DrillKind.RESTORE, 1)
+        own = last_attempt(served.duties.runs(Duty.RESTORE_DRILL))
+        known = [datetime.fromisoformat(drill.began_at) for drill in drills] + ([own] if own else [])
+        return max(known, default=None)
 
     def _recover(self, served: Served) -> None:
         """Have a deployment whose worker died brought to its end, and leftovers removed from time to time."""
@@ -276,8 +285,3 @@ def _wal_fault(watch: Watch) -> str | None:
         return None
     why = f": {state.message}" if state.message else ""
     return f"WAL is not received ({state.flow}){why}"
-
-
-def is_broken(seen: Look) -> bool:
-    """Whether an objective is known not to hold."""
-    return Standing.BROKEN in (seen.rpo.standing, seen.rto.standing)
