@@ -103,7 +103,8 @@ def duties(store: Reader, app: str, environment: str, now: datetime) -> list[dic
 def last_done(store: Reader, app: str, environment: str, duty: Duty) -> datetime | None:
     """When a duty was last done well; a drill is its own evidence, whoever started it."""
     if duty in DRILLS:
-        good = (d for d in store.drills(app, environment, DRILLS[duty]) if d.ok)
+        # A rollback drill that moved no traffic measured nothing.
+        good = (d for d in store.drills(app, environment, DRILLS[duty]) if d.ok and d.rto_s is not None)
         return next((datetime.fromisoformat(d.ended_at) for d in good), None)
     done = (r for r in store.duty_runs(app, environment, duty) if r.outcome is Outcome.DONE)
     return next((r.finished for r in done), None)

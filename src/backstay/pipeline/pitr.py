@@ -114,7 +114,11 @@ class BackupPorts(Ports, Protocol):
 
 
 def backup_as_of(
-    ports: BackupPorts, order: PitrOrder, folder: Path, limits: BackupLimits, stopped: Callable[[], bool] = lambda: False
+    ports: BackupPorts,
+    order: PitrOrder,
+    folder: Path,
+    limits: BackupLimits,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Backup:
     """Bring a moment back, and dump the application's database out of it into a logical backup of that moment, which
     `backup restore` then takes like any other. `folder` is where backups lie.

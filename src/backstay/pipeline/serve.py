@@ -92,6 +92,8 @@ class Served:
     next_measure: float = 0.0
     next_sweep: float = 0.0
     seen: Look | None = None
+    no_watch: str | None = None
+    """Why WAL is not received although it should be."""
 
 
 @dataclass
@@ -133,7 +135,12 @@ class Serve:
         self.ports.store.watch(environment.app, environment.name)
         served = Served(environment, Duties(self.ports, environment, self.tell), self.folder_of(environment))
         served.duties.adopt()
-        watch = self.watch_of(environment)
+        try:
+            watch = self.watch_of(environment)
+        except BackstayError as error:
+            served.no_watch = f"WAL cannot be received: {error.message}"
+            self.tell("wal_down", f"{environment.name}: {served.no_watch}")
+            return served
         if watch is not None:
             served.keeper = Keeper(watch)
             served.keeper.start()
@@ -172,10 +179,8 @@ class Serve:
             self._alarm(
                 served, Subject.RTO, fault_of(seen.rto, "RTO"), f"the RTO holds again: {seen.rto.why}"
             )
-            if served.keeper is not None:
-                self._alarm(
-                    served, Subject.WAL, _wal_fault(served.keeper.watch), "WAL is being received again"
-                )
+            fault = _wal_fault(served.keeper.watch) if served.keeper else served.no_watch
+            self._alarm(served, Subject.WAL, fault, "WAL is being received again")
             if backed_up:
                 self._say_if_too_slow(served)
         rows = duties(store, environment.app, environment.name, self.ports.clock.now())

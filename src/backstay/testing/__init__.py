@@ -7,6 +7,7 @@ from backstay.testing.database import FakeDatabase
 from backstay.testing.engine import FakeEngine
 from backstay.testing.host import FakeHost
 from backstay.testing.linter import FakeLinter
+from backstay.testing.manager import FakeManager
 from backstay.testing.prober import FakeProber
 from backstay.testing.router import FakeRouter
 from backstay.testing.scratch import FakeScratches
@@ -14,6 +15,6 @@ from backstay.testing.secrets import FakeSecrets
 from backstay.testing.wal import FakeReceiver, FakeWalFolder, FakeWalServer
 
 __all__ = [
-    "FakeChild", "FakeChildren", "FakeClock", "FakeClusters", "FakeDatabase", "FakeEngine", "FakeHost", "FakeLinter",
+    "FakeChild", "FakeChildren", "FakeClock", "FakeClusters", "FakeDatabase", "FakeEngine", "FakeHost", "FakeLinter", "FakeManager",
     "FakeProber", "FakeReceiver", "FakeRouter", "FakeScratches", "FakeSecrets", "FakeWalFolder", "FakeWalServer",
 ]  # fmt: skip
