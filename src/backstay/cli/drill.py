@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 FAILED = 30
 
 
-@click.group(
-    name="drill",
-    epilog="\b\nExamples:\n  backstay drill restore prod\n  backstay drill rollback uat\n  backstay drill list prod\n",
-)
+EPILOG = """\b
+Examples:
+  backstay drill restore prod
+  backstay drill rollback uat
+  backstay drill list prod
+"""
+
+
+@click.group(name="drill", epilog=EPILOG)
 def command() -> None:
     """Recover or roll back on purpose, measure how long it takes and what would be lost, and keep the evidence."""
 
@@ -41,8 +46,8 @@ def command() -> None:
 @click.option("--backup", metavar="ID", help="This backup, instead of the newest data there is.")
 @with_common_options
 def restore(settings: Settings, environment: str, backup: str | None) -> int:
-    """Bring the newest data of ENV into a scratch server, boot the live release on it, ask it the smoke tests, and measure
-    against the objectives. Touches nothing that serves.
+    """Bring the newest data of ENV into a scratch server, boot the live release on it, ask it the smoke tests, and
+    measure against the objectives. Touches nothing that serves.
 
     Exit status 30 when any part of it fails: data too old, damaged, not booting, or slower than the RTO.
     """
@@ -113,9 +118,8 @@ def finish(settings: Settings, found: Project, store: Store, drill: Drill, faile
         click.echo(json.dumps(as_document(drill, history)))
     else:
         progress = Progress(settings)
-        progress.say(
-            f"{drill.environment}: the {drill.kind} drill {'went well' if drill.ok else 'FAILED'}: {_measured(drill)}"
-        )
+        ended = "went well" if drill.ok else "FAILED"
+        progress.say(f"{drill.environment}: the {drill.kind} drill {ended}: {_measured(drill)}")
         if not drill.ok:
             progress.say(f"why:     {drill.summary}")
         progress.say(f"proof:   {drill.path}")
@@ -156,9 +160,8 @@ def _measured(drill: Drill) -> str:
     said = []
     if drill.rto_s is not None:
         target = f" of {format_duration(drill.rto_target_s)}" if drill.rto_target_s else ""
-        said.append(
-            f"{'recovered' if drill.kind is DrillKind.RESTORE else 'back'} in {format_duration(drill.rto_s)}{target}"
-        )
+        what = "recovered" if drill.kind is DrillKind.RESTORE else "back"
+        said.append(f"{what} in {format_duration(drill.rto_s)}{target}")
     if drill.rpo_s is not None and drill.rpo_target_s is not None:
         said.append(f"would lose {format_duration(drill.rpo_s)} of {format_duration(drill.rpo_target_s)}")
     return ", ".join(said) or "nothing was measured"

@@ -34,7 +34,8 @@ def rollback(settings: Settings, environment: str, yes: bool) -> int:
     """Roll ENV back to its warm standby and forth again, two flips that visitors do not notice, and measure.
 
     Where the policy is strict, only the standby's health is measured, which says that a rollback could begin, unless
-    --yes is given. Exit status 10 when the standby is not healthy, 20 when a rollback failed, 21 when the way forth did.
+    --yes is given. Exit status 10 when the standby is not healthy, 20 when the rollback failed, 21 when the way forth
+    did.
     """
     from backstay.cli.drill import finish
 

@@ -47,9 +47,8 @@ def list_(settings: Settings, environment: str, limit: int) -> int:
     for row in rows:
         done = f"last done {row['last_done'][:10]}" if row["last_done"] else "never done"
         every = f"every {PERIODS[Duty(row['duty'])].days} days"
-        click.echo(
-            f"{row['duty']:<15} {row['state']:<8} due {row['due_at'][:10]}  {done}, {every}: {ABOUT[row['duty']]}"
-        )
+        what = ABOUT[Duty(row["duty"])]
+        click.echo(f"{row['duty']:<15} {row['state']:<8} due {row['due_at'][:10]}  {done}, {every}: {what}")
     for run in runs:
         detail = f"  {run.detail}" if run.detail else ""
         click.echo(

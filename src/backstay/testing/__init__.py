@@ -15,6 +15,7 @@ from backstay.testing.secrets import FakeSecrets
 from backstay.testing.wal import FakeReceiver, FakeWalFolder, FakeWalServer
 
 __all__ = [
-    "FakeChild", "FakeChildren", "FakeClock", "FakeClusters", "FakeDatabase", "FakeEngine", "FakeHost", "FakeLinter", "FakeManager",
-    "FakeProber", "FakeReceiver", "FakeRouter", "FakeScratches", "FakeSecrets", "FakeWalFolder", "FakeWalServer",
+    "FakeChild", "FakeChildren", "FakeClock", "FakeClusters", "FakeDatabase", "FakeEngine", "FakeHost", "FakeLinter",
+    "FakeManager", "FakeProber", "FakeReceiver", "FakeRouter", "FakeScratches", "FakeSecrets", "FakeWalFolder",
+    "FakeWalServer",
 ]  # fmt: skip
