@@ -93,7 +93,7 @@ class House:
             self.serve.round()
             for child in [c for c in self.children.running if c.words[0] not in self.held]:
                 if child.words[0] == "backup":
-                    self.backup(physical="physical" in child.words)
+                    self.backup(physical=self.continuous is not None)
                 child.end()
             if self.clock.monotonic() >= until:
                 return
@@ -360,7 +360,7 @@ class TestContinuous:
     def test_a_base_backup_at_once_and_then_none_but_the_nightly_one(self, house: House) -> None:
         self.live(house, 3600)
         assert [words[2:] for words in house.words("backup")] == [
-            ("dev", "--reason", "there is no backup yet", "--kind", "physical")
+            ("dev", "--reason", "there is no backup yet")
         ]
         assert house.alarms == {}
 

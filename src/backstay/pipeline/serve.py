@@ -221,8 +221,7 @@ class Serve:
         )
         due = backup_due(cover)
         if due is not None:
-            kind = ["--kind", "physical"] if served.keeper is not None else []
-            words = ["backup", "create", environment.name, "--reason", due.why, *kind]
+            words = ["backup", "create", environment.name, "--reason", due.why]
             served.duties.begin(Duty.BACKUP, due, words)
 
     def _drill(self, served: Served) -> None:
