@@ -101,4 +101,6 @@ def test_only_later_versions_carry_the_migration(tmp_path: Path) -> None:
                   for version in releases.VERSIONS}  # fmt: skip
     assert migrations["v1"] == ["0001_initial.py"]
     assert migrations["v2"] == migrations["v4"] == ["0001_initial.py", "0002_product_discount.py"]
+    assert migrations["v7"] == [*migrations["v2"], "0003_drop_product_discount.py"]
+    assert migrations["v8"] == [*migrations["v2"], "0003_order_once.py"]
     assert (tmp_path / "v3" / "frontend" / "serve.py").exists()

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from backstay.domain.duration import format_duration
+from backstay.domain.server import ServerFacts
 from backstay.domain.size import format_bytes
 
 
@@ -27,6 +28,8 @@ class BackupKind(StrEnum):
     LOGICAL = "logical"
     PHYSICAL = "physical"
 
+
+ESTIMATE_AFTER_S: Final = 2.0
 
 WHOLE: Final = frozenset({BackupState.VERIFIED, BackupState.UNVERIFIED})
 """States of a backup that is there and of its full size, as far as anybody knows."""
@@ -83,12 +86,18 @@ class BackupLimits:
 
 @dataclass(frozen=True, slots=True)
 class BackupProgress:
-    """How far a dump is. `read` (bytes that came out of the database) is None where it cannot be known."""
+    """How far a backup or a restore is. `read` (bytes that came out of the database) is None where it cannot be known.
+
+    `expected` is how many bytes will have been read at the end: what the server says of a physical backup, what the
+    last one read of a logical one; None where nobody knows, for the size of a database counts indexes and dead
+    rows, which no dump has.
+    """
 
     written: int
     read: int | None
     database_bytes: int
     elapsed_s: float
+    expected: int | None = None
 
     @property
     def bytes_per_s(self) -> float:
@@ -96,13 +105,51 @@ class BackupProgress:
         done = self.written if self.read is None else self.read
         return done / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
+    @property
+    def left_s(self) -> float | None:
+        """An estimate of the seconds to come; None where it would be a guess: at the beginning, or beyond what was
+        expected."""
+        if self.expected is None or self.read is None or self.elapsed_s < ESTIMATE_AFTER_S:
+            return None
+        rest = self.expected - self.read
+        return rest / self.bytes_per_s if rest > 0 and self.bytes_per_s > 0 else None
+
     def __str__(self) -> str:
-        """For people. How much is to come nobody knows: a dump has no indexes and no dead rows."""
+        """For people."""
         read = "" if self.read is None else f"{format_bytes(self.read)} read of "
+        of = f"a database of {format_bytes(self.database_bytes)}"
+        if self.read is not None and self.expected is not None:
+            of = f"about {format_bytes(max(self.expected, self.read))}"
+        left = "" if self.left_s is None else f", about {format_duration(self.left_s)} left"
         return (
-            f"{read}a database of {format_bytes(self.database_bytes)}, {format_bytes(self.written)} written,"
-            f" {format_duration(self.elapsed_s)}, {format_bytes(self.bytes_per_s)}/s"
+            f"{read}{of}, {format_bytes(self.written)} written,"
+            f" {format_duration(self.elapsed_s)}, {format_bytes(self.bytes_per_s)}/s{left}"
         )
+
+
+LEAST_SHARE: Final = 0.5
+"""Of the server's bytes that must be the database's own before a physical backup, which takes all, is chosen
+unasked."""
+
+
+def obstacle_to_physical(facts: ServerFacts, *, ordered: bool) -> str | None:
+    """Why a physical backup cannot be made (or, unless it is `ordered`, should not); None when nothing is known of
+    one."""
+    if facts.server_major < 15:
+        return f"PostgreSQL {facts.server_major} does not compress one itself (15 does)"
+    if not facts.may_replicate:
+        return "the role has no REPLICATION attribute, or max_wal_senders is 0"
+    if facts.wal_level == "minimal":
+        return "wal_level is minimal"
+    if facts.tablespaces:
+        return f"the server has tablespaces of its own ({', '.join(facts.tablespaces)}), which lie elsewhere"
+    if ordered:
+        return None
+    if facts.in_recovery:
+        return "the server is a standby"
+    if facts.cluster_bytes is None or facts.bytes < LEAST_SHARE * facts.cluster_bytes:
+        return "it would copy other databases too, which are larger"
+    return None
 
 
 def backup_id(app: str, environment: str, at: datetime) -> str:

@@ -15,7 +15,7 @@ SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class TableContent:
-    """`checksum` is the sum of a 64-bit hash of each row's text, so the order of rows does not matter; it finds
+    """`checksum` is the sum of a 64-bit hash of each row, so the order of rows does not matter; it finds
     damage and loss, it is no cryptographic seal. Empty when it was not taken: then only rows are compared."""
 
     rows: int

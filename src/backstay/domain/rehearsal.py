@@ -118,9 +118,15 @@ class MigrationRun:
             return f"the migration of {self.component} did not end within {format_duration(self.took_s)}"
         if self.exit_code == 0:
             return None
-        return (
-            f"the migration of {self.component} ended with {self.exit_code}: {self.last_words or 'no output'}"
-        )
+        return f"the migration of {self.component} ended with {self.exit_code}: {self._why}"
+
+    @property
+    def _why(self) -> str:
+        """What the database refused, which tells more than the last line that happened to be printed."""
+        refused = [each for each in self.trace.statements if each.error is not None]
+        if refused:
+            return f"{refused[-1].error} ({refused[-1].shown})"
+        return self.last_words or "no output"
 
     @property
     def changes(self) -> tuple[Statement, ...]:

@@ -24,6 +24,11 @@ def role_of(url: Secret) -> str:
     return unquote(urlsplit(url.reveal()).username or "")
 
 
+def password_of(url: Secret) -> Secret:
+    """The password in a URL, to take it out of messages; an empty one when it has none."""
+    return Secret(unquote(urlsplit(url.reveal()).password or ""))
+
+
 def redirected(live: Secret, scratch: Secret) -> Secret:
     """The application's URL, led to `scratch`: scheme (with its driver) and harmless options stay as they were."""
     was, now = urlsplit(live.reveal()), urlsplit(scratch.reveal())

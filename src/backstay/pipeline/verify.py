@@ -56,7 +56,8 @@ class VerifyOrder:
     """How to verify: `where` is `database.scratch` of the configuration, `identity` the key of encrypted backups.
 
     `stopped` is asked, and `progress` told how far the restore is, a few times per second. `analyze`: collect
-    statistics too, for whoever works on the copy afterwards.
+    statistics too, for whoever works on the copy afterwards. `known`: what a comparison found a moment ago; then this
+    one is a restore alone.
     """
 
     where: str
@@ -65,6 +66,7 @@ class VerifyOrder:
     stopped: Callable[[], bool] = lambda: False
     progress: Callable[[BackupProgress], None] = lambda _: None
     analyze: bool = False
+    known: Verification | None = None
 
 
 def verify(ports: Ports, backup: Backup, order: VerifyOrder) -> Verification:
@@ -187,6 +189,8 @@ class _Attempt:
         else:
             with_owners = self._fill(database, facts, "globals" in manifest["files"])
         assert self._server is not None
+        if self._order.known is not None:
+            return RestoredCopy(self._server, database, self._order.known, with_owners)
         found = self._found(database)
         took_s = ports.clock.monotonic() - began
         told = compared(backup.id, expected, found, with_owners=with_owners, took_s=took_s)

@@ -31,6 +31,11 @@ class Damaged(DatabaseError):
     names the file and says in which way."""
 
 
+class PagesDamaged(DatabaseError):
+    """The server's own files are damaged: what it sends fails its own checksums. No backup can be better than that; the
+    ones from before must be kept."""
+
+
 class InUse(DatabaseError):
     """A backup that is being read (restored, verified) is not removed."""
 
@@ -54,7 +59,8 @@ class DumpOrder:
     `about` goes into the manifest as it is (application, environment …). `stopped` is asked, and `tell` told how
     far it is, a few times per second. `kind` None leaves the choice to what the role may do. `checksums`: take rows and
     checksums of every table in the dump's own snapshot. `recipients`: age keys; none leaves the dump in clear.
-    `expected_read`: bytes that the last dump read, for an estimate.
+    `expected_read`: bytes that the last dump read, for an estimate; `expected_bytes`: bytes that lie on the disk
+    of it: with less than half as much again free, none is begun.
     """
 
     url: Secret
@@ -68,6 +74,7 @@ class DumpOrder:
     checksums: bool = True
     recipients: tuple[str, ...] = ()
     expected_read: int | None = None
+    expected_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +147,16 @@ class Database(Protocol):
         """Examine a logical dump, then restore it; whole, or DatabaseError, and then what `into` holds is of no use.
         Raises Damaged and NotEmpty before anything was written."""
 
-    def unpack(self, dump: Path, into: Path, identity: Secret | None = None) -> None:
+    def unpack(
+        self,
+        dump: Path,
+        into: Path,
+        identity: Secret | None = None,
+        *,
+        sha256: str | None = None,
+        limits: BackupLimits | None = None,
+        stopped: Callable[[], bool] = _never,
+    ) -> None:
         """Examine a physical dump and make the data folder of a server of it: `into` (made, mode 0700, owned by us),
         checked by pg_verifybackup against the list that the source server made. A server started on it recovers to the
         end of the backup. Raises Damaged, and then nothing is left of `into`."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from backstay.domain.backup import BackupKind
+from backstay.domain.backup import BackupKind, BackupLimits
 from backstay.domain.content import Content, TableContent
 from backstay.domain.room import Connections, Reach
 from backstay.domain.secret import Secret
@@ -97,7 +97,16 @@ class FakeDatabase:
         self.empty.remove(order.into.reveal())
         self.holds[order.into.reveal()] = self.contents.get(order.dump) or Content({})
 
-    def unpack(self, dump: Path, into: Path, identity: Secret | None = None) -> None:
+    def unpack(
+        self,
+        dump: Path,
+        into: Path,
+        identity: Secret | None = None,
+        *,
+        sha256: str | None = None,
+        limits: BackupLimits | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.examine(dump)
         self.unpacked.append((dump, into))
 

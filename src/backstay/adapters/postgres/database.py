@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from backstay.adapters.postgres.content import begin, take
 from backstay.adapters.postgres.facts import ask_server
 from backstay.adapters.postgres.session import session
 from backstay.adapters.postgres.tools import ANSWER_S
+from backstay.adapters.postgres.watch import Watch
+from backstay.domain.backup import BackupLimits
 from backstay.domain.content import Content
 from backstay.domain.room import Reach
 from backstay.domain.secret import Secret, redact
@@ -52,8 +54,26 @@ class PostgresTools:
         with _hiding(order.into):
             restore(order)
 
-    def unpack(self, dump: Path, into: Path, identity: Secret | None = None) -> None:
-        raise DatabaseError("physical backups are not built yet")
+    def unpack(
+        self,
+        dump: Path,
+        into: Path,
+        identity: Secret | None = None,
+        *,
+        sha256: str | None = None,
+        limits: BackupLimits | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        from backstay.adapters.postgres.base import unpack
+
+        watch = Watch("unpacking", "tar", 0, limits or BackupLimits(), stopped, lambda _: None)
+        try:
+            unpack(dump, into, identity, watch, sha256)
+        except OSError as error:
+            raise DatabaseError(
+                f"cannot unpack {dump.name} into {into}: {error.strerror or error}",
+                hint="is there room on that disk?",
+            ) from error
 
     def content(self, url: Secret, deadline_s: float) -> Content:
         with _hiding(url), environment(url) as env, session(env, deadline_s) as asked:

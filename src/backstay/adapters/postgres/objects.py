@@ -27,7 +27,20 @@ _RELATIONS: Final = (
 )
 _NAME: Final = "format('%I.%I', n.nspname, c.relname)"
 
-TABLES: Final = f"SELECT {_NAME}, c.relpersistence = 'p' FROM {_RELATIONS} AND c.relkind = 'r' ORDER BY 1"
+# Their hash inside the server tells apart whatever their text does; that of numeric (1.0 and 1.00), jsonb (made of
+# those), interval, citext and others does not, and an enum's is that of a number which a restore makes anew.
+_FAITHFUL: Final = (
+    "bool int2 int4 int8 oid float4 float8 text varchar bpchar char name uuid bytea date time timestamp"
+    " timestamptz"
+)
+_HASHED: Final = ", ".join(f"'{name}'" for name in _FAITHFUL.split())
+
+TABLES: Final = f"""
+SELECT {_NAME}, c.relpersistence = 'p', (SELECT count(*) > 0 AND bool_and(t.typname IN ({_HASHED})
+    AND t.typnamespace = 'pg_catalog'::regnamespace) FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+FROM {_RELATIONS} AND c.relkind = 'r' ORDER BY 1"""
 SEQUENCES: Final = f"SELECT {_NAME} FROM {_RELATIONS} AND c.relkind = 'S' ORDER BY 1"
 LARGE_OBJECTS: Final = "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata"
 

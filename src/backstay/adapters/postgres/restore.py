@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,22 +17,24 @@ from backstay.adapters.postgres.connection import environment
 from backstay.adapters.postgres.facts import ask_server
 from backstay.adapters.postgres.manifest import examine, reading
 from backstay.adapters.postgres.session import Session, session
-from backstay.adapters.postgres.tools import ANSWER_S, failed, find_compressor, find_tool_of
-from backstay.domain.backup import BackupProgress
+from backstay.adapters.postgres.tools import ANSWER_S, failed, find_tool_of
+from backstay.adapters.postgres.unpacking import Unpacking, plain_bytes, written_by
+from backstay.adapters.postgres.watch import TICK_S, Watch
 from backstay.errors import DatabaseError
 from backstay.ports.database import NotEmpty, RestoreOrder
 
-TICK_S: Final = 0.1
 MOST_JOBS: Final = 8
 LOOK_EVERY_S: Final = 1.0
 
 HOLDS: Final = """
-SELECT c.relkind::text || ' ' || n.nspname || '.' || c.relname FROM pg_catalog.pg_class c
+SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-    WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
-    AND d.deptype = 'e') LIMIT 1"""
+    WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') LIMIT 1"""
+
+FASTER: Final = "-c synchronous_commit=off -c maintenance_work_mem=128MB"
+"""For the sessions that restore. What is not on the disk yet when the server dies is not switched to either."""
 
 
 def restore(order: RestoreOrder) -> None:
@@ -56,27 +58,27 @@ class _Restore:
             )
         self.order = order
         self.manifest = manifest
-        self.env = env
+        self.env = {**env, "PGOPTIONS": f"{FASTER} {env.get('PGOPTIONS', '')}".strip()}
         self.facts = ask_server(env)
-        self.began = time.monotonic()
         self._refuse_unfit()
         self.pg_restore = find_tool_of("pg_restore", self.facts.server_major)
+        size = int(manifest["database"]["bytes"])
+        self.watch = Watch("restore", "pg_restore", size, order.limits, order.stopped, order.tell)
 
     def run(self) -> None:
         if self.order.roles:
             self._make_roles()
-        jobs = self.order.jobs or min(os.cpu_count() or 1, MOST_JOBS)
+        jobs = self.order.jobs or min(len(os.sched_getaffinity(0)), MOST_JOBS)
         argv = [self.pg_restore, "--exit-on-error", "--no-password", f"--dbname={self.facts.database}"]
         if not self.order.owners:
             argv += ["--no-owner", "--no-acl"]
-        with self._archive(jobs) as (source, is_whole):
-            if is_whole:
-                # The file by its handle: its name is gone already, so nothing of it stays whatever happens to us.
-                self._watched([*argv, f"--jobs={jobs}", f"/proc/self/fd/{source}"], None, (source,))
-            else:
-                self._watched(argv, source, ())
+        folder = self._room(jobs)
+        if folder is None:
+            self._in_one_stream(argv)
+        else:
+            self._in_parallel(argv, jobs, folder)
         if self.order.analyze:
-            with session(self.env, self._left_s()) as asked:
+            with session(self.env, self.watch.left_s) as asked:
                 asked.rows("ANALYZE")
 
     def _refuse_unfit(self) -> None:
@@ -90,7 +92,7 @@ class _Restore:
             found = asked.rows(HOLDS)
         if found:
             raise NotEmpty(
-                f"the database {self.facts.database} is not empty: it holds {found[0][0].partition(' ')[2]}",
+                f"the database {self.facts.database} is not empty: it holds {found[0][0]}",
                 hint="name a database that was just made",
             )
 
@@ -99,63 +101,17 @@ class _Restore:
         file = self.manifest["files"].get("globals")
         if file is None:
             return
-        text = self._plain(self.order.dump.parent / file["name"]).decode()
-        lines = [
-            line
-            for line in text.splitlines()
-            if line and not line.startswith(("--", "CREATE TABLESPACE", "\\"))
-        ]
+        text = plain_bytes(self.order.dump.parent / file["name"], self.order.identity).decode()
         there = {f'"{role}"' for role in self.facts.roles} | set(self.facts.roles)
         with session(self.env, ANSWER_S) as asked:
-            for line in lines:
+            for line in text.splitlines():
                 words = line.rstrip(";").split()
-                if words[:1] in (["CREATE"], ["ALTER"]) and words[1] == "ROLE" and words[2] in there:
+                if not words or line.startswith(("--", "\\", "CREATE TABLESPACE")):
+                    continue
+                if words[0] in ("CREATE", "ALTER") and words[1] == "ROLE" and words[2] in there:
                     continue
                 with contextlib.suppress(DatabaseError):  # such as a grant of a role that is not ours to give
                     asked.rows(line)
-
-    def _plain(self, path: Path) -> bytes:
-        return path.read_bytes()
-
-    @contextlib.contextmanager
-    def _archive(self, jobs: int) -> Iterator[tuple[int, bool]]:
-        """A handle of the dump as pg_restore reads it, and whether that is a file (which several may read) or a
-        pipe."""
-        if not self.order.dump.name.endswith(".zst"):
-            with self.order.dump.open("rb") as file:
-                yield file.fileno(), True
-            return
-        folder = self._room(jobs)
-        with self.order.dump.open("rb") as packed, contextlib.ExitStack() as stack:
-            target = stack.enter_context(tempfile.TemporaryFile(dir=folder)) if folder else subprocess.PIPE
-            tool = stack.enter_context(self._unpacking(packed, target))
-            if folder is None:
-                assert tool.stdout is not None
-                yield tool.stdout.fileno(), False
-                tool.stdout.close()
-            self._await(tool)
-            if folder is not None:
-                assert not isinstance(target, int)
-                yield target.fileno(), True
-
-    def _unpacking(self, packed: Any, target: Any) -> subprocess.Popen[bytes]:
-        zstd = find_compressor()
-        if zstd is None:
-            raise DatabaseError("zstd is not installed", hint="apt-get install zstd")
-        return subprocess.Popen([zstd, "-q", "-dc"], stdin=packed, stdout=target, stderr=subprocess.PIPE)
-
-    def _await(self, tool: subprocess.Popen[bytes]) -> None:
-        while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                _, said = tool.communicate(timeout=TICK_S)
-                break
-            try:
-                self._heed()
-            except BaseException:
-                tool.kill()
-                raise
-        if tool.returncode != 0:
-            raise failed("zstd", tool.returncode, said)
 
     def _room(self, jobs: int) -> Path | None:
         """A folder with room for the unpacked dump; None where there is none, or nobody would gain from it."""
@@ -167,54 +123,49 @@ class _Restore:
                 return folder
         return None
 
-    def _watched(self, argv: Sequence[str], source: int | None, handles: Sequence[int]) -> None:
+    def _in_one_stream(self, argv: Sequence[str]) -> None:
+        with Unpacking(self.order.dump, self.order.identity, subprocess.PIPE) as unpacking:
+            self._watched(argv, unpacking, ())
+            unpacking.finish(lambda: None)
+
+    def _in_parallel(self, argv: Sequence[str], jobs: int, folder: Path) -> None:
+        # A file without a name: nothing of it stays, whatever happens to us. Its readers open it by our handle.
+        with tempfile.TemporaryFile(dir=folder) as archive:
+            with Unpacking(self.order.dump, self.order.identity, archive) as unpacking:
+                unpacking.finish(lambda: self.watch.look(written_by(unpacking.process), None))
+            handle = archive.fileno()
+            self._watched([*argv, f"--jobs={jobs}", f"/proc/self/fd/{handle}"], None, (handle,))
+
+    def _watched(self, argv: Sequence[str], source: Unpacking | None, handles: Sequence[int]) -> None:
         with (
             tempfile.TemporaryFile() as said,
             subprocess.Popen(
-                argv, env=self.env, stdin=subprocess.DEVNULL if source is None else source, stdout=subprocess.DEVNULL,
+                argv, env=self.env, stdin=source.output if source else subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 stderr=said, pass_fds=handles, start_new_session=True,
             ) as tool,
             _Growth(self.env) as growth,
         ):  # fmt: skip
+            if source is not None:
+                source.output.close()  # ours; or it would never learn that pg_restore died
             try:
                 while tool.poll() is None:
                     time.sleep(TICK_S)
-                    self._heed(growth)
+                    self.watch.look(growth.bytes, None, moved=growth.seen)
             except BaseException:
-                _kill_group(tool)
+                # The group: a helper whose parent died would go on.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(tool.pid, 9)
                 raise
             if tool.returncode != 0:
                 said.seek(0)
                 raise failed("pg_restore", tool.returncode, said.read(1 << 20))
 
-    def _heed(self, growth: _Growth | None = None) -> None:
-        if self.order.stopped():
-            raise DatabaseError("the restore was stopped on request")
-        elapsed_s = time.monotonic() - self.began
-        if growth is not None:
-            self.order.tell(
-                BackupProgress(growth.bytes, None, int(self.manifest["database"]["bytes"]), elapsed_s)
-            )
-            if growth.silent_s() > self.order.limits.stall_s:
-                raise DatabaseError(
-                    f"nothing changed in the target for {self.order.limits.stall_s:g} s",
-                    hint="does that server hang? policy.backup_stall gives it more time",
-                )
-        self._left_s()
-
-    def _left_s(self) -> float:
-        left_s = self.order.limits.deadline_s - (time.monotonic() - self.began)
-        if left_s <= 0:
-            raise DatabaseError(
-                f"the restore was not done after {self.order.limits.deadline_s:g} s",
-                hint="policy.backup_deadline gives it more time",
-            )
-        return left_s
-
 
 class _Growth:
-    """Looks into the target from beside, as pg_restore says nothing while it works. As a
-    context manager."""
+    """Looks into the target from beside, as pg_restore says nothing while it works. As a context manager.
+
+    When the server hangs, what is seen stands still.
+    """
 
     QUERY: Final = """
 SELECT pg_database_size(current_database()), (SELECT count(*) FROM pg_class),
@@ -225,10 +176,9 @@ SELECT pg_database_size(current_database()), (SELECT count(*) FROM pg_class),
         self._env = env
         self._session: Session | None = None
         self._end = threading.Event()
-        self._seen: object = None
-        self._since = time.monotonic()
-        self.bytes = 0
         self._thread = threading.Thread(target=self._look, daemon=True)
+        self.seen: tuple[object, ...] = ()
+        self.bytes = 0
 
     def __enter__(self) -> _Growth:
         self._thread.start()
@@ -240,25 +190,11 @@ SELECT pg_database_size(current_database()), (SELECT count(*) FROM pg_class),
             self._session.break_off()
         self._thread.join(ANSWER_S)
 
-    def silent_s(self) -> float:
-        return time.monotonic() - self._since
-
     def _look(self) -> None:
         while not self._end.wait(LOOK_EVERY_S):
-            try:
-                if self._session is None:
-                    self._session = Session(self._env)
-                seen = self._session.rows(self.QUERY)[0]
-            except DatabaseError:
-                self._session = None  # its silence counts as a standstill
-                continue
-            if seen != self._seen:
-                self._seen, self._since, self.bytes = seen, time.monotonic(), int(seen[0])
+            with contextlib.suppress(DatabaseError):
+                self._session = self._session or Session(self._env)
+                self.seen = self._session.rows(self.QUERY)[0]
+                self.bytes = int(str(self.seen[0]))
         if self._session is not None:
             self._session.close()
-
-
-def _kill_group(tool: subprocess.Popen[bytes]) -> None:
-    """pg_restore with its helpers: a helper whose parent died would go on."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(tool.pid, 9)

@@ -6,22 +6,35 @@ import contextlib
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from backstay.adapters.postgres.content import begin, sequences, take
-from backstay.adapters.postgres.session import Session
-from backstay.domain.backup import BackupLimits
+from backstay.adapters.postgres.session import Session, session
+from backstay.adapters.postgres.tools import ANSWER_S
+from backstay.domain.backup import BackupKind, BackupLimits
 from backstay.domain.content import Content
 from backstay.errors import DatabaseError
+
+NEXT: Final = (
+    "SELECT txid_snapshot_xmin(txid_current_snapshot()), txid_snapshot_xmax(txid_current_snapshot())"
+)
 
 
 class Snapshot:
     """A transaction on a connection of its own, whose snapshot a dump imports by `id`. As a context manager it ends
-    with the block. It must stay open until the dump has begun, and then costs what the dump's own transaction does."""
+    with the block. It must stay open until the dump has begun, and then costs what the dump's own transaction does.
 
-    def __init__(self, env: Mapping[str, str], limits: BackupLimits) -> None:
+    A physical backup imports none: it holds what is there at its end. So rows are only counted for it (its every byte
+    is compared with the server's own list), and count only if nobody wrote from here to there.
+    """
+
+    def __init__(self, env: Mapping[str, str], limits: BackupLimits, kind: BackupKind) -> None:
+        self._env = env
+        self._is_physical = kind is BackupKind.PHYSICAL
         self._session = Session(env)
         try:
             begin(self._session, limits.deadline_s, limits.lock_wait_s)
+            self._transactions = self._session.rows(NEXT)[0]
             self.id: str = self._session.value("SELECT pg_export_snapshot()")
             # A question that fails ends the savepoint, not the transaction, which the dump may not have met yet.
             self._session.rows("SAVEPOINT content")
@@ -52,6 +65,10 @@ class Snapshot:
         self._thread.join()
         if self._fault is not None or self._content is None:
             raise self._fault or DatabaseError("the content was not taken")
+        if self._is_physical:
+            # Recovery sets sequences forward, by what was fetched in advance.
+            unknown = dict.fromkeys(self._content.sequences)
+            return replace(self._content, sequences=unknown, exact=self._nobody_wrote())
         # What moved meanwhile, the dump may have seen at any of its values.
         now = sequences(self._session)
         seen = {
@@ -59,9 +76,21 @@ class Snapshot:
         }
         return replace(self._content, sequences=seen)
 
+    def _nobody_wrote(self) -> bool:
+        """Whether no transaction on the whole server that writes was open then or began since."""
+        with session(self._env, ANSWER_S) as asked:
+            now = asked.rows(NEXT)[0]
+        oldest, next_ = self._transactions
+        return bool(oldest == next_ == now[1])
+
     def _take(self) -> None:
         try:
-            self._content = take(self._session, told=self._note)
+            self._content = take(
+                self._session,
+                checksums=not self._is_physical,
+                unlogged=not self._is_physical,
+                told=self._note,
+            )
         except DatabaseError as error:
             self._fault = error
             with contextlib.suppress(DatabaseError):
