@@ -16,7 +16,7 @@ from backstay.domain.secret import Secret
 from backstay.domain.wal import Chain, Listing, Window, chain_for, window, write_lsn
 from backstay.errors import BackupFailed, DatabaseError
 from backstay.pipeline.times import rfc3339
-from backstay.pipeline.wal import chains
+from backstay.pipeline.wal import ArchivePorts, chains
 from backstay.ports.clock import Clock
 from backstay.ports.database import Database, DumpOrder
 from backstay.ports.scratch import Scratches, ScratchOrder, ScratchServer
@@ -73,7 +73,7 @@ class Recovered:
     reached: int
 
 
-def reach(ports: Ports, app: str, environment: str, folder: Path) -> Window:
+def reach(ports: ArchivePorts, app: str, environment: str, folder: Path) -> Window:
     """The moments that can be brought back now. Only looks."""
     return window(chains(ports, app, environment, folder))
 
