@@ -14,7 +14,9 @@ from typing import Any, Self
 
 from backstay.adapters.clock import SystemClock
 from backstay.adapters.postgres import PostgresTools
+from backstay.adapters.postgres.connection import environment
 from backstay.adapters.postgres.receiver import PgReceivewal
+from backstay.adapters.postgres.tools import find_tool, run
 from backstay.adapters.postgres.wal_archive import WalFolder
 from backstay.adapters.postgres.wal_server import PostgresWalServer
 from backstay.adapters.scratch import OpenScratches
@@ -152,3 +154,9 @@ class Protected:
 
     def _tell(self, kind: str, message: str, **data: Any) -> None:
         self.told.append((kind, message))
+
+
+def asked(url: Secret, sql: str) -> str:
+    """What psql says to a statement."""
+    with environment(url) as env:
+        return run([find_tool("psql"), "-XAtqw", "-v", "ON_ERROR_STOP=1", "-c", sql], env).strip()

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
 
-from backstay.adapters.postgres.connection import environment
-from backstay.adapters.postgres.tools import find_tool, run
-from backstay.domain.secret import Secret
 from backstay.domain.wal import PARTIAL
 from backstay.errors import BackupFailed
-from tests.postgres.continuous import Protected
+from tests.postgres.continuous import Protected, asked
+from tests.postgres.writers import Writers
 from tests.world import World
 
 pytestmark = pytest.mark.world
@@ -30,11 +27,6 @@ def protected(world: World) -> Iterator[Protected]:
         yield made
 
 
-def ask(url: Secret, sql: str) -> str:
-    with environment(url) as env:
-        return run([find_tool("psql"), "-XAtqw", "-v", "ON_ERROR_STOP=1", "-c", sql], env).strip()
-
-
 def test_a_dropped_table_comes_back_as_it_was_and_nothing_newer(protected: Protected) -> None:
     primary = protected.primary
     primary.query("CREATE TABLE orders (n int); INSERT INTO orders SELECT generate_series(1, 999)")
@@ -46,8 +38,8 @@ def test_a_dropped_table_comes_back_as_it_was_and_nothing_newer(protected: Prote
 
     recovered = protected.recovered(good)
     with recovered.server as server:
-        assert ask(server.url(), "SELECT count(*) FROM orders") == "1000"
-        assert ask(server.url(), "SELECT to_regclass('later') IS NULL") == "t"
+        assert asked(server.url(), "SELECT count(*) FROM orders") == "1000"
+        assert asked(server.url(), "SELECT to_regclass('later') IS NULL") == "t"
         assert good - timedelta(seconds=30) <= recovered.moment <= good
     assert primary.query("SELECT count(*) FROM later") == "0", "the live server is as it was"
 
@@ -62,7 +54,7 @@ def test_a_moment_at_which_nothing_happened_any_more_comes_back_too(protected: P
     at = protected.now()
     protected.has_arrived()
     with protected.recovered(at, protected.copied()).server as server:
-        assert ask(server.url(), "SELECT to_regclass('quiet') IS NOT NULL") == "t"
+        assert asked(server.url(), "SELECT to_regclass('quiet') IS NOT NULL") == "t"
 
 
 def committed_in_own_segment(protected: Protected, number: int) -> datetime:
@@ -97,7 +89,7 @@ def test_a_gap_is_told_truthfully_and_what_lies_before_it_comes_back(
         assert hole in (refused.value.hint or "")
         if which != "cut short":
             with protected.recovered(after.until, folder).server as server:
-                rows = [int(n) for n in ask(server.url(), "SELECT n FROM rows ORDER BY n").split()]
+                rows = [int(n) for n in asked(server.url(), "SELECT n FROM rows ORDER BY n").split()]
             kept = [n for n, at in enumerate(moments) if at <= after.until]
             assert rows[: len(kept)] == kept and kept, which
 
@@ -117,34 +109,6 @@ def test_wal_that_was_changed_is_never_taken_for_what_it_was(
         protected.recovered(None, folder)
 
 
-class Writers:
-    """Sessions that commit as fast as they can, each telling which of its numbers were acknowledged, and when."""
-
-    def __init__(self, url: str, count: int) -> None:
-        self.url = url
-        self.acknowledged: list[tuple[float, int]] = []
-        self.threads = [threading.Thread(target=self._write, args=(n,), daemon=True) for n in range(count)]
-        for thread in self.threads:
-            thread.start()
-
-    def _write(self, number: int) -> None:
-        import psycopg
-
-        try:
-            with psycopg.connect(self.url, autocommit=True) as session:
-                for turn in range(1_000_000):
-                    value = number * 1_000_000 + turn
-                    session.execute("INSERT INTO work VALUES (%s)", (value,))
-                    self.acknowledged.append((time.monotonic(), value))
-        except psycopg.Error:
-            return
-
-    def end(self) -> None:
-        for thread in self.threads:
-            thread.join(10)
-            assert not thread.is_alive()
-
-
 def test_a_server_that_is_lost_under_writes_loses_less_than_a_second_of_commits(protected: Protected) -> None:
     primary = protected.primary
     primary.query("CREATE TABLE work (n int)")
@@ -158,7 +122,7 @@ def test_a_server_that_is_lost_under_writes_loses_less_than_a_second_of_commits(
     began = time.monotonic()
     with protected.recovered().server as server:
         took_s = time.monotonic() - began
-        there = {int(line) for line in ask(server.url(), "SELECT n FROM work").split()}
+        there = {int(line) for line in asked(server.url(), "SELECT n FROM work").split()}
     lost = [at for at, value in writers.acknowledged if value not in there]
     lost_s = died - min(lost) if lost else 0.0
     print(
