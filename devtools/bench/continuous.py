@@ -38,9 +38,7 @@ def measure(world: World) -> Result:
             Figure("back at a moment, with 300 MB of WAL to replay", moment_s, "s"),
             Figure("replayed per second, all included", replay / 1e6 / moment_s, "MB"),
         ],
-        [
-            "four sessions commit row by row; fsync is off in the test server, so they are faster than a disk would let them"
-        ],
+        ["four sessions commit row by row; the test server does not sync, so they outrun a disk"],
     )
 
 
