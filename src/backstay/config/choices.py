@@ -10,6 +10,7 @@ ENGINES: Final = ("docker", "process")
 LEVELS: Final = ("basic", "standard", "strict")
 BACKUP_RULES: Final = ("migration", "always")
 CHECK_SETS: Final = ("basic", "standard", "strict")
+BACKUP_KINDS: Final = ("auto", "logical", "physical")
 SMOKE_SETS: Final = ("essential", "full")
 METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
@@ -24,6 +25,10 @@ def level(value: Any) -> str:
 
 def backup_rule(value: Any) -> str:
     return _one_of(BACKUP_RULES, value)
+
+
+def backup_kind(value: Any) -> str:
+    return _one_of(BACKUP_KINDS, value)
 
 
 def check_set(value: Any) -> str:

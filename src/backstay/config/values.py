@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from backstay.domain.duration import parse_duration
 from backstay.domain.environment import Bind
+from backstay.domain.lease import HEARTBEAT_S, LEAST_BEATS
 
 LONGEST_S: Final = 7 * 24 * 3600.0
 LEAST_MEMORY: Final = 6 * 1024 * 1024
@@ -22,6 +23,7 @@ MEMORY: Final = r"[0-9]{1,15}[bkmgBKMG]?"
 DURATION: Final = r"[0-9]+(\.[0-9]+)?\s*(ms|s|m|h)"
 IMAGE: Final = r"[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
 HEADER: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+AGE_RECIPIENT: Final = r"age1[a-z0-9]{58}"
 URL_PATH: Final = r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*"
 
 _SIZES: Final = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -81,6 +83,14 @@ def duration(value: Any) -> Seconds:
 def some_time(value: Any) -> Seconds:
     if duration(value) <= 0:
         raise ValueError("must be longer than 0s")
+    return duration(value)
+
+
+def lease_time(value: Any) -> Seconds:
+    """A shorter one would be lost by a worker whose heartbeats only come a little late."""
+    least_s = LEAST_BEATS * HEARTBEAT_S
+    if duration(value) < least_s:
+        raise ValueError(f"must be at least {least_s:g}s: {LEAST_BEATS} heartbeats of {HEARTBEAT_S:g} s")
     return duration(value)
 
 
@@ -256,6 +266,20 @@ def network(value: Any) -> str:
 def scratch(value: Any) -> str:
     if not isinstance(value, str) or re.fullmatch(r"auto|(url|container):\S+", value) is None:
         raise ValueError("must be auto, url:URL or container:IMAGE")
+    return value
+
+
+def flag(value: Any) -> bool:
+    if value not in (True, False, "true", "false"):
+        raise ValueError("must be true or false")
+    return value in (True, "true")
+
+
+def age_recipient(value: Any) -> str:
+    if not isinstance(value, str) or re.fullmatch(AGE_RECIPIENT, value) is None:
+        raise ValueError(
+            "must be an age recipient, like age1…; `age-keygen -y FILE` shows that of an identity"
+        )
     return value
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from backstay.domain.backup import newest_whole
+from backstay.domain.backup import newest_whole, notice
 from backstay.domain.deployment import Deployment
 from backstay.domain.lease import Presence
 from backstay.domain.release import Component, Release
@@ -49,7 +49,7 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
         "standby": _mapping(ports, slots.live.other if slots.live else None, standby, containers, healthy),
         "weights": {slot.value: router.weights.get(slot, 0) for slot in Slot},
         "deployment": _deployment(ports, app, environment),
-        "lock": lock(ports.store, ports.clock, app, environment),
+        "lock": lock(ports.store, app, environment),
         "last_backup": _last_backup(ports, app, environment),
         "drift": drift,
     }
@@ -144,7 +144,8 @@ def _last_backup(ports: Ports, app: str, environment: str) -> dict[str, Any] | N
     if last is None:
         return None
     age = ports.clock.now() - parse_rfc3339(last.created_at)
-    return {"id": last.id, "state": last.state.value, "age_s": round(age.total_seconds(), 3)}
+    seconds = round(age.total_seconds(), 3)
+    return {"id": last.id, "state": last.state.value, "age_s": seconds, "notice": notice(last)}
 
 
 def _compare(

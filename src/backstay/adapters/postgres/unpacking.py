@@ -86,7 +86,7 @@ class Unpacking:
         try:
             with self.process.stdin as into:
                 decrypt_to(self._path, into, self._identity)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed over to who waits for the thread
             # What came so far must not look like the whole.
             self.process.kill()
             self._fault = error
