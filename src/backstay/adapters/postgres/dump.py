@@ -253,6 +253,6 @@ class _Backup:
         if self.kind is BackupKind.PHYSICAL:
             name = f"{self.order.name}{BASE}/{base.FILES}{self._age}"
             steps = (decrypt + "zstd -dc | " if decrypt else "zstd -dc {} | ").format(name) + "tar -x -C DATA"
-            return f"{steps}; likewise pg_wal.tar into DATA/pg_wal; backup_manifest into DATA; pg_verifybackup DATA"
+            return f"{steps}; likewise pg_wal.tar.zst into DATA/pg_wal; backup_manifest into DATA; pg_verifybackup DATA"
         unpack = (decrypt + "zstd -dc | ") if decrypt else ("zstd -dc {} | " if self.zstd else "<{} ")
         return unpack.format(files["dump"].path.name) + "pg_restore --exit-on-error --dbname=URL"
