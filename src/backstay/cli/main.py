@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import NoReturn
 import click
 
 from backstay import __version__
+from backstay.cli.interrupt import Left
 from backstay.cli.options import Settings, with_common_options
 
 COMMANDS = {
@@ -88,6 +90,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         status = 2
     except (click.Abort, KeyboardInterrupt):
         status = 130
+    except Left as left:
+        status = left.status
     except (BrokenPipeError, SystemExit):  # a reader that left early; click makes an exit of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
@@ -95,7 +99,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         from backstay.cli.failure import report
 
         status = report(error)
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     sys.exit(status)
 
 
