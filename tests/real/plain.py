@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from backstay.adapters.haproxy import HaproxyRouter
 from backstay.adapters.process import ProcessEngine
+from backstay.adapters.store import SqlReader, open_reader
 from backstay.ports.engine import Container
 from devtools.demo.host import workers_of
 from tests.load.control import Load
@@ -181,6 +182,9 @@ class PlainApp:
         assert answer.status == 0, answer.err
         found: dict[str, Any] = json.loads(answer.out)
         return found
+
+    def reader(self) -> SqlReader:
+        return open_reader(self.home / "state.db")
 
     def serving(self) -> str | None:
         live = self.status()["live"]
