@@ -15,6 +15,7 @@ from backstay.adapters.store import SqlStore, open_reader, open_store
 from backstay.adapters.store.sqlite import WRITE, connect, create_private, use_write_ahead_log
 from backstay.domain.lease import Lease
 from backstay.domain.step import StepState, Telling
+from backstay.pipeline.fence import Fence
 from devtools.bench.figure import Beside, Figure, Result, middle
 from tests.store import samples
 from tests.world import World
@@ -25,6 +26,8 @@ STEPS = 20
 
 BAR_MS = 5.0
 """For a whole step, which is two synced commits: the intent, and that it is done."""
+
+FENCE_BAR_MS = 1.0
 
 RESULT = {"container": "c0ffee" * 10, "port": 20001, "took_s": 0.25}
 
@@ -44,15 +47,17 @@ def measure(world: World) -> Result:
             acts = writes_of(store, lease)
             writes = alternate({**acts, **bare_commits(bare)})
             processor = processor_ms(acts["a whole step"])
-            reads = alternate(reads_of(store, folder / "state.db"))
+            reads = alternate(reads_of(store, folder / "state.db", lease))
     one, two = (_median(writes.pop(name)) for name in ("one bare commit", "two bare commits"))
     whole = writes.pop("a whole step")
+    fence = reads.pop("the fence")
     about = "the rest waits for the disk, or for its turn"
     figures = [
         middle("a whole step, with its events", whole, "ms", at_most=BAR_MS, beside=_bare(two, 2)),
         Figure("  its 95th percentile", quantiles(whole, n=20)[-1], "ms"),
         Figure("  of which processor time", processor, "ms", spread=about),
         *(middle(what, took, "ms", beside=_bare(one, 1)) for what, took in writes.items()),
+        middle("the fence, asked before each act", fence, "ms", at_most=FENCE_BAR_MS),
         *(middle(what, took, "ms") for what, took in reads.items()),
     ]
     notes = ["a whole step is begun and done: two writes", f"{TURNS} turns, on the disk of {folder.parent}"]
@@ -103,10 +108,12 @@ def bare_commits(connection: Connection) -> Acts:
     return {"one bare commit": commit, "two bare commits": twice}
 
 
-def reads_of(store: SqlStore, path: Path) -> Acts:
+def reads_of(store: SqlStore, path: Path, lease: Lease) -> Acts:
     """What a worker asks between its steps, and a client that follows it: `open_reader` is as in another process."""
     reader = open_reader(path)
+    fence = Fence(store, lease)
     return {
+        "the fence": lambda _: fence.check(),
         "the wish, asked by the worker": lambda _: store.wish("d1"),
         "the wish, asked by another process": lambda _: reader.wish("d1"),
         "all steps": lambda _: reader.steps("d1"),
