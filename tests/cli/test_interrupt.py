@@ -60,6 +60,17 @@ def test_who_asked_for_the_abort_already_leaves_by_the_first_ctrl_c() -> None:
     assert left.value.status == 130
 
 
+def test_a_signal_that_we_were_started_to_ignore_stays_ignored() -> None:
+    """As of a command in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interrupts("dev", begun=True) as interrupts:
+            send(signal.SIGINT)
+        assert not interrupts.wanted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
     ("error", "dismissed"),
     [

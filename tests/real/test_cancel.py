@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -114,6 +115,28 @@ def test_a_deployment_outlives_the_ssh_connection_that_began_it(app: PlainApp, s
     assert states(app)[:2] == ["succeeded"] * 2
     assert not (app.home / "reports").exists(), "no error on the way"
     assert app.status()["lock"] is None
+
+
+@pytest.mark.long
+def test_ctrl_c_at_any_moment_leaves_nothing_half_begun(app: PlainApp) -> None:
+    """Also while the deployment is being recorded and handed over, which takes a few milliseconds somewhere in here."""
+    app.release("v8", sick=True)
+    before, began = app.serving(), len(states(app))
+    ends = Counter[str]()
+    for delay_s in (0.2 + number * 0.05 for number in range(40)):
+        client = started(app, "deploy", "dev", "--version", "v8")
+        time.sleep(delay_s)
+        client.send_signal(signal.SIGINT)
+        assert client.wait(30) in (130, -signal.SIGINT), "the latter while Python itself starts"
+        heard(client)
+        until(lambda: workers_of(app.home) == [])
+        assert app.status()["lock"] is None
+        new = states(app)[: len(states(app)) - began]
+        began += len(new)
+        ends[new[0] if new else "not begun"] += 1
+        assert set(new) <= {"aborted"}, f"after {delay_s:.2f} s"
+    print(dict(ends))
+    assert app.serving() == before and {"aborted", "not begun"} <= ends.keys()
 
 
 # ---- what the stories are told with

@@ -30,8 +30,10 @@ class Left(BaseException):
 
 
 class Interrupts:
-    """Heeds both signals while it is entered. `begun`: there is a deployment already. `asked`: its abort was asked for,
-    so the first Ctrl-C leaves."""
+    """Heeds both signals while it is entered, unless whoever started us had us ignore them.
+
+    `begun`: there is a deployment already. `asked`: its abort was asked for, so the first Ctrl-C leaves.
+    """
 
     def __init__(self, environment: str, *, begun: bool = False, asked: bool = False) -> None:
         self.environment = environment
@@ -44,9 +46,8 @@ class Interrupts:
         self.begun = True
 
     def __enter__(self) -> Interrupts:
-        self._before = {
-            number: signal.signal(number, self._heed) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        wanted = (n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN)
+        self._before = {number: signal.signal(number, self._heed) for number in wanted}
         return self
 
     def __exit__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -82,6 +83,8 @@ def cli(settings: Settings) -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run, and leave with an exit status of the contract. Nothing but a clear message ever reaches the user."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on we can say what it means
     try:
         result = cli.main(args=args, prog_name="backstay", standalone_mode=False)
         status = result if isinstance(result, int) else 0
