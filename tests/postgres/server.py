@@ -40,10 +40,10 @@ class Server:
         words = self.folder / "words"
         words.write_text(PASSWORD + "\n")
         words.chmod(0o644)
-        self._data = self.folder / "data"
+        self.data = self.folder / "data"
         run(
             [self._bin / "initdb", "-U", USER, "--pwfile", words, "--auth=scram-sha-256", "--no-sync",
-             "--encoding=UTF8", "--locale=C.UTF-8", "-D", self._data],
+             "--encoding=UTF8", "--locale=C.UTF-8", "-D", self.data],
             user=self._os_user, seconds=120,
         )  # fmt: skip
         words.unlink()
@@ -70,7 +70,7 @@ class Server:
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
-            [self._bin / "postgres", "-D", self._data, *options],
+            [self._bin / "postgres", "-D", self.data, *options],
             env=clean_environment(), user=self._os_user, group=self._os_user, extra_groups=[], cwd="/",
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip

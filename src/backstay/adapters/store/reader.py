@@ -105,9 +105,6 @@ class SqlReader:
         rows = self._rows(f"SELECT * FROM notifications WHERE {there} ORDER BY id DESC", **values)
         return [from_row(row, Notification) for row in rows]
 
-    def now_s(self) -> float:
-        return self._source.now_s()
-
     def close(self) -> None:
         self._source.close()
 

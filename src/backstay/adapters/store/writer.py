@@ -69,7 +69,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
                 purpose,
                 deployment.id,
                 replaces,
-                self.now_s(),
+                self._now_s(),
             )
             self._record(
                 connection,
@@ -107,23 +107,23 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
     ) -> Lease:
         with self.transaction() as connection:
             return leases.take(
-                connection, app, environment, owner, purpose, deployment, replaces, self.now_s(), lasts_s
+                connection, app, environment, owner, purpose, deployment, replaces, self._now_s(), lasts_s
             )
 
     @retried
     def extend_lease(self, lease: Lease, purpose: str, lasts_s: float) -> Lease:
         with self.transaction() as connection:
-            return leases.extend(connection, lease, purpose, self.now_s(), lasts_s)
+            return leases.extend(connection, lease, purpose, self._now_s(), lasts_s)
 
     @retried
     def adopt(self, lease: Lease, owner: Owner) -> Lease:
         with self.transaction() as connection:
-            return leases.adopt(connection, lease, owner, self.now_s())
+            return leases.adopt(connection, lease, owner, self._now_s())
 
     @retried
     def heartbeat(self, lease: Lease) -> Lease:
         with self.transaction() as connection:
-            return leases.renew(connection, lease, self.now_s())
+            return leases.renew(connection, lease, self._now_s())
 
     @retried
     def release_lease(self, lease: Lease) -> None:
@@ -155,7 +155,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
             }
             connection.execute(update(deployments).where(deployments.c.id == deployment).values(changes))
             if state is not have.state:
-                outbox.tell_of_recorded(connection, moved, self._now(), self.now_s())
+                outbox.tell_of_recorded(connection, moved, self._now(), self._now_s())
         return moved
 
     @retried
@@ -261,7 +261,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         if deployment.reason:
             message += f": {deployment.reason}"
         journal.append_event(connection, deployment.id, kind, message, self._now())
-        outbox.tell_of(connection, deployment, self._now(), self.now_s(), environment, extra)
+        outbox.tell_of(connection, deployment, self._now(), self._now_s(), environment, extra)
 
     def _fenced(self, connection: Connection, token: int, deployment: str) -> Deployment:
         have = self._locked_deployment(connection, deployment)
@@ -281,11 +281,11 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
     def transaction(self) -> AbstractContextManager[Connection]:
         return self.database.transaction()
 
-    def now_s(self) -> float:
+    def _now_s(self) -> float:
         return self.database.now_s() if self._clock is None else self._clock.now().timestamp()
 
     def _now(self) -> str:
-        return timestamp(datetime.fromtimestamp(self.now_s(), UTC))
+        return timestamp(datetime.fromtimestamp(self._now_s(), UTC))
 
 
 def open_store(
