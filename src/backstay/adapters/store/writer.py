@@ -23,7 +23,7 @@ from backstay.adapters.store.tables import slots as slots_table
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, DeploymentState, Wish, can_become
 from backstay.domain.environment import Environment
-from backstay.domain.lease import LEASE_TIME_S, Lease, Owner
+from backstay.domain.lease import LEASE_TIME_S, Lease, Now, Owner
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
 from backstay.domain.step import StepState, Telling
@@ -41,9 +41,8 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
     """
 
     def __init__(self, database: Database, clock: Clock | None = None) -> None:
-        super().__init__(database)
+        super().__init__(database, clock)
         self.database = database
-        self._clock = clock
 
     @property
     def is_shared(self) -> bool:
@@ -69,7 +68,8 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
                 purpose,
                 deployment.id,
                 replaces,
-                self._now_s(),
+                self._moment(connection),
+                environment.policy.lease_s,
             )
             self._record(
                 connection,
@@ -106,24 +106,30 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         lasts_s: float = LEASE_TIME_S,
     ) -> Lease:
         with self.transaction() as connection:
+            now = self._moment(connection)
             return leases.take(
-                connection, app, environment, owner, purpose, deployment, replaces, self._now_s(), lasts_s
+                connection, app, environment, owner, purpose, deployment, replaces, now, lasts_s
             )
 
     @retried
     def extend_lease(self, lease: Lease, purpose: str, lasts_s: float) -> Lease:
         with self.transaction() as connection:
-            return leases.extend(connection, lease, purpose, self._now_s(), lasts_s)
+            return leases.extend(connection, lease, purpose, self._moment(connection), lasts_s)
+
+    @retried
+    def correct_lease(self, lease: Lease) -> Lease | None:
+        with self.transaction() as connection:
+            return leases.correct(connection, lease, self._moment(connection))
 
     @retried
     def adopt(self, lease: Lease, owner: Owner) -> Lease:
         with self.transaction() as connection:
-            return leases.adopt(connection, lease, owner, self._now_s())
+            return leases.adopt(connection, lease, owner, self._moment(connection))
 
     @retried
     def heartbeat(self, lease: Lease) -> Lease:
         with self.transaction() as connection:
-            return leases.renew(connection, lease, self._now_s())
+            return leases.renew(connection, lease, self._moment(connection))
 
     @retried
     def release_lease(self, lease: Lease) -> None:
@@ -281,8 +287,12 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
     def transaction(self) -> AbstractContextManager[Connection]:
         return self.database.transaction()
 
+    def _moment(self, connection: Connection) -> Now:
+        """Now, for the lease: by the clock that all owners of leases in this store are measured with."""
+        return self.now()
+
     def _now_s(self) -> float:
-        return self.database.now_s() if self._clock is None else self._clock.now().timestamp()
+        return self._wall_s()
 
     def _now(self) -> str:
         return timestamp(datetime.fromtimestamp(self._now_s(), UTC))
