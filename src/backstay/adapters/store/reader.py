@@ -27,6 +27,10 @@ HERE = "app = :app AND environment = :environment"
 class Source(Protocol):
     """Where rows come from."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other control hosts may use it too."""
+
     def rows(self, query: str, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
         """All rows of a SELECT with `:name` parameters, by column name. Raises StoreError."""
 
@@ -46,6 +50,10 @@ class SqlReader:
     def __init__(self, source: Source, clock: Clock | None = None) -> None:
         self._source = source
         self._clock = clock
+
+    @property
+    def is_shared(self) -> bool:
+        return self._source.is_shared
 
     def deployment(self, deployment: str) -> Deployment | None:
         row = self._row("SELECT * FROM deployments WHERE id = :id", id=deployment)

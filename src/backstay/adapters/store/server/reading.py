@@ -31,6 +31,7 @@ class ReadOnlyServer:
     One connection, opened at the first question; a second thread waits for its turn.
     """
 
+    is_shared = True
     patience_s = PATIENCE_S
 
     def __init__(self, server: Server, migrations: Path = MIGRATIONS, tell: Tell = tell_on_stderr) -> None:
