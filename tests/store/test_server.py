@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from backstay import wiring
 from backstay.adapters.store import SqlStore, open_reader, open_store
 from backstay.adapters.store.server import patience
 from backstay.adapters.store.server.connection import StoreConnection, open_connections
@@ -19,7 +22,7 @@ from backstay.domain.lease import Lease
 from backstay.domain.notification import Delivery
 from backstay.domain.step import StepState, Telling
 from backstay.errors import StoreError
-from tests.postgres.server import Server
+from tests.postgres.server import PASSWORD, Server
 from tests.store import samples
 from tests.store.samples import APP, ENV, begun, owner, raw
 from tests.store.wire import Loss, Wire
@@ -313,3 +316,30 @@ def test_text_that_postgresql_cannot_hold_is_written_all_the_same(url: str) -> N
         store.notify(APP, ENV, "s" * 300, "c" * 300, "hello", [])
         [event] = store.events("d1", after=1)
         assert (event.message, event.data) == ("half a line\N{REPLACEMENT CHARACTER}and more", {"raw": "\0"})
+
+
+def test_a_signal_that_asks_in_the_middle_of_a_question_gets_its_own_connection(url: str) -> None:
+    """Ctrl-C while a deployment is followed."""
+    with open_store(url) as store:
+        begun(store)
+        before = signal.signal(signal.SIGALRM, lambda signum, frame: store.ask("d1", Wish.ABORT))
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        try:
+            store.database.rows("SELECT pg_sleep(0.4)", {})
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert store.wish("d1") is Wish.ABORT
+
+
+def test_no_worker_is_copied_from_a_process_with_a_connection(url: str, folder: Path) -> None:
+    where = wiring.place({"BACKSTAY_HOME": str(folder), "BACKSTAY_STORE": url})
+    with (
+        open_store(where.store),
+        pytest.raises(RuntimeError, match="is open while a worker is started") as refused,
+    ):
+        wiring.start_worker(where, "d1", lambda: 0, folder / "log")
+    assert PASSWORD not in str(refused.value) and not (folder / "log").exists()
+    with open_reader(where.store) as reader:
+        reader.history(APP, ENV)
+        with pytest.raises(RuntimeError, match="is open"):
+            wiring.start_worker(where, "d1", lambda: 0, folder / "log")
