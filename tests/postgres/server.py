@@ -22,11 +22,14 @@ USER, PASSWORD = "keeper", "s3cretOfThePrivateServer"
 class Server:
     """As a context manager: it runs inside the block, and nothing of it is left after.
 
-    One that is `durable` syncs every commit, in memory where there is enough of it.
+    One that is `durable` syncs every commit, in memory where there is enough of it and not `on_disk` is asked for.
     """
 
-    def __init__(self, plan: PostgresPlan, connections: int, *, durable: bool = False) -> None:
+    def __init__(
+        self, plan: PostgresPlan, connections: int, *, durable: bool = False, on_disk: bool = False
+    ) -> None:
         self._durable = durable
+        self._in_memory = durable and not on_disk
         self.port = 0
         self._bin = Path(plan.bin_dir)
         self._os_user = plan.os_user
@@ -35,7 +38,7 @@ class Server:
 
     def __enter__(self) -> Server:
         entry = pwd.getpwnam(self._os_user)
-        self.folder = Path(tempfile.mkdtemp(prefix="bs-pg-", dir=_memory() if self._durable else None))
+        self.folder = Path(tempfile.mkdtemp(prefix="bs-pg-", dir=_memory() if self._in_memory else None))
         os.chown(self.folder, entry.pw_uid, entry.pw_gid)
         words = self.folder / "words"
         words.write_text(PASSWORD + "\n")

@@ -309,6 +309,18 @@ def test_a_commit_is_on_the_disk_even_where_the_server_is_told_not_to_wait(serve
         assert store.database.rows("SHOW synchronous_commit", {}) == [{"synchronous_commit": "on"}]
 
 
+def test_an_upgrade_by_a_newer_program_meanwhile_stops_no_write(server: Server, url: str) -> None:
+    """The server refuses a statement it prepared when a column it returns has got another type."""
+    with open_store(url) as store, psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as newer:
+        token = begun(store).token
+        for number in range(8):
+            store.tell(token, "d1", "told", str(number))
+        newer.execute("ALTER TABLE deployments ALTER kind TYPE text, ADD COLUMN note text")
+        store.tell(token, "d1", "told", "8")
+        assert told(store) == [str(number) for number in range(9)]
+        assert store.deployment("d1") is not None
+
+
 def test_text_that_postgresql_cannot_hold_is_written_all_the_same(url: str) -> None:
     with open_store(url) as store:
         token = begun(store).token

@@ -122,7 +122,8 @@ def test_what_libpq_finds_wrong_with_a_url_is_not_shown_either() -> None:
         ("42501", "no right", StoreError),
         ("XX001", "its data is damaged", StoreError),
         ("22001", "refused the row", StoreError),
-        ("0A000", "it refused", StoreError),
+        ("0A000", "a plan is out of date", faults.Away),
+        ("0B000", "it refused", StoreError),
     ],
 )
 def test_what_a_server_says_becomes_words_and_a_decision(

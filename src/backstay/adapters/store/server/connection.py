@@ -65,7 +65,7 @@ class _TextDumper(StrDumper):
 def connect(server: Server, *, read_only: bool) -> StoreConnection:
     """A new connection, in autocommit mode. Raises psycopg.Error; StoreError when the server is too old."""
     parameters = {**_DEFAULTS, **_parameters(server), "client_encoding": "UTF8"}
-    connection = StoreConnection.connect(autocommit=True, prepare_threshold=None, **parameters)
+    connection = StoreConnection.connect(autocommit=True, **parameters)
     _open.add(connection)
     try:
         if connection.info.server_version < OLDEST_SERVER * 10000:
