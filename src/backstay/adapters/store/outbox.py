@@ -45,7 +45,7 @@ class SqlOutbox:
     def _now(self) -> str: ...
 
     @abstractmethod
-    def _now_s(self) -> float: ...
+    def now_s(self) -> float: ...
 
     @retried
     def notify(
@@ -59,24 +59,24 @@ class SqlOutbox:
     ) -> list[int]:
         what = {"app": app, "environment": environment, "status": status, "component": component}
         with self.transaction() as connection:
-            return add(connection, {**what, "message": message}, channels, self._now(), self._now_s())
+            return add(connection, {**what, "message": message}, channels, self._now(), self.now_s())
 
     @retried
     def claim_notification(
         self, app: str, targets: Collection[str], by: str, only: int | None = None
     ) -> Notification | None:
         with self.transaction() as connection:
-            return claim(connection, app, targets, by, self._now_s(), only)
+            return claim(connection, app, targets, by, self.now_s(), only)
 
     @retried
     def settle_notification(self, id_: int, by: str, delivery: Delivery) -> Notification | None:
         with self.transaction() as connection:
-            return settle(connection, id_, by, delivery, self._now_s())
+            return settle(connection, id_, by, delivery, self.now_s())
 
     @retried
     def retry_notifications(self, app: str, environment: str | None) -> int:
         with self.transaction() as connection:
-            return begin_anew(connection, app, environment, self._now_s())
+            return begin_anew(connection, app, environment, self.now_s())
 
 
 def tell_of(

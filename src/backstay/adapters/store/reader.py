@@ -105,10 +105,7 @@ class SqlReader:
         return lease_from(row) if row else None
 
     def now(self) -> Now:
-        return Now(self._wall_s(), (self._clock or SystemClock()).uptime())
-
-    def _wall_s(self) -> float:
-        return self._source.now_s() if self._clock is None else self._clock.now().timestamp()
+        return Now(self.now_s(), (self._clock or SystemClock()).uptime())
 
     def backups(self, app: str, environment: str) -> list[Backup]:
         rows = self._rows(
@@ -124,6 +121,10 @@ class SqlReader:
         values = {"app": app} if environment is None else {"app": app, "environment": environment}
         rows = self._rows(f"SELECT * FROM notifications WHERE {there} ORDER BY id DESC", **values)
         return [from_row(row, Notification) for row in rows]
+
+    def now_s(self) -> float:
+        """Seconds since the epoch by the clock that all users of the store share, unless another one was given."""
+        return self._source.now_s() if self._clock is None else self._clock.now().timestamp()
 
     def close(self) -> None:
         self._source.close()

@@ -23,7 +23,7 @@ from backstay.adapters.store.tables import slots as slots_table
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, DeploymentState, Wish, can_become
 from backstay.domain.environment import Environment
-from backstay.domain.lease import LEASE_TIME_S, Lease, Now, Owner
+from backstay.domain.lease import LEASE_TIME_S, Lease, Owner
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
 from backstay.domain.step import StepState, Telling
@@ -64,7 +64,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
                 purpose,
                 deployment.id,
                 replaces,
-                self._moment(connection),
+                self.now(),
                 environment.policy.lease_s,
             )
             self._record(
@@ -102,30 +102,29 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         lasts_s: float = LEASE_TIME_S,
     ) -> Lease:
         with self.transaction() as connection:
-            now = self._moment(connection)
             return leases.take(
-                connection, app, environment, owner, purpose, deployment, replaces, now, lasts_s
+                connection, app, environment, owner, purpose, deployment, replaces, self.now(), lasts_s
             )
 
     @retried
     def extend_lease(self, lease: Lease, purpose: str, lasts_s: float) -> Lease:
         with self.transaction() as connection:
-            return leases.extend(connection, lease, purpose, self._moment(connection), lasts_s)
+            return leases.extend(connection, lease, purpose, self.now(), lasts_s)
 
     @retried
     def correct_lease(self, lease: Lease) -> Lease | None:
         with self.transaction() as connection:
-            return leases.correct(connection, lease, self._moment(connection))
+            return leases.correct(connection, lease, self.now())
 
     @retried
     def adopt(self, lease: Lease, owner: Owner) -> Lease:
         with self.transaction() as connection:
-            return leases.adopt(connection, lease, owner, self._moment(connection))
+            return leases.adopt(connection, lease, owner, self.now())
 
     @retried
     def heartbeat(self, lease: Lease) -> Lease:
         with self.transaction() as connection:
-            return leases.renew(connection, lease, self._moment(connection))
+            return leases.renew(connection, lease, self.now())
 
     @retried
     def release_lease(self, lease: Lease) -> None:
@@ -157,7 +156,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
             }
             connection.execute(update(deployments).where(deployments.c.id == deployment).values(changes))
             if state is not have.state:
-                outbox.tell_of_recorded(connection, moved, self._now(), self._now_s())
+                outbox.tell_of_recorded(connection, moved, self._now(), self.now_s())
         return moved
 
     @retried
@@ -263,7 +262,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         if deployment.reason:
             message += f": {deployment.reason}"
         journal.append_event(connection, deployment.id, kind, message, self._now())
-        outbox.tell_of(connection, deployment, self._now(), self._now_s(), environment, extra)
+        outbox.tell_of(connection, deployment, self._now(), self.now_s(), environment, extra)
 
     def _fenced(self, connection: Connection, token: int, deployment: str) -> Deployment:
         have = self._locked_deployment(connection, deployment)
@@ -283,15 +282,8 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
     def transaction(self) -> AbstractContextManager[Connection]:
         return self.database.transaction()
 
-    def _moment(self, connection: Connection) -> Now:
-        """Now, for the lease: by the clock that all owners of leases in this store are measured with."""
-        return self.now()
-
-    def _now_s(self) -> float:
-        return self._wall_s()
-
     def _now(self) -> str:
-        return timestamp(datetime.fromtimestamp(self._now_s(), UTC))
+        return timestamp(datetime.fromtimestamp(self.now_s(), UTC))
 
 
 def open_store(
