@@ -221,12 +221,18 @@ def _room(ports: Ports, backup: Backup, order: RehearsalOrder) -> Iterator[_Room
             internal = ports.engine.network(network, True, labels, internal=closed).internal
         yield _Room(ports, backup, order, scratch, labels, internal)
     finally:
-        with contextlib.suppress(EngineError):  # a later sweep takes what is left
-            for container in ports.engine.find({LABEL: scratch.name}):
-                ports.engine.remove(container.id)
-            ports.engine.remove_network(network, labels)
-        with contextlib.suppress(DatabaseError):
-            ports.scratches.give_up(claim)
+        # A later sweep takes what is left, once the claim is given up or we are dead.
+        with contextlib.ExitStack() as stack:
+            stack.callback(_give_up, ports, claim)
+            with contextlib.suppress(EngineError):
+                for container in ports.engine.find({LABEL: scratch.name}):
+                    ports.engine.remove(container.id)
+                ports.engine.remove_network(network, labels)
+
+
+def _give_up(ports: Ports, claim: ScratchOrder) -> None:
+    with contextlib.suppress(DatabaseError):
+        ports.scratches.give_up(claim)
 
 
 class _Trial:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -170,7 +170,9 @@ class _Attempt:
             raise
 
     def end(self) -> None:
-        with self._held:
+        """Remove the copy. What will not go now is claimed still, and swept when we are gone: that is no reason to
+        call a good backup bad."""
+        with self._held, suppress(DatabaseError):
             if self._server is not None:
                 self._server.close()
             else:
