@@ -105,6 +105,9 @@ class Shop:
         )
         return self
 
+    def rehearse_from_now_on(self) -> None:
+        self.configure(rehearsal="always")
+
     def configure(self, **changes: Any) -> None:
         """Write backstay.yml, with some of its values changed."""
         for key, value in changes.items():
