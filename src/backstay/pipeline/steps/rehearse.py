@@ -11,8 +11,9 @@ from backstay.domain.plan import wants_rehearsal
 from backstay.domain.rehearsal import Outlook
 from backstay.domain.step import StepRecord, Truth
 from backstay.errors import BackupFailed
-from backstay.pipeline.rehearse import Rehearsal, RehearsalOrder, RehearsalRefused, images_of, rehearse, sweep
+from backstay.pipeline.rehearse import Rehearsal, RehearsalRefused, images_of, rehearse, sweep
 from backstay.pipeline.run import Run
+from backstay.pipeline.trial import RehearsalOrder
 from backstay.pipeline.verify import NotVerified, VerifyOrder, verify
 
 
