@@ -110,6 +110,10 @@ def _work(run: Run, lease: Lease) -> None:
             from backstay.pipeline.deploy import deploy
 
             deploy(_running(run))
+        elif run.deployment.kind is DeploymentKind.RESTORE:
+            from backstay.pipeline.restore import restore
+
+            restore(_running(run))
         else:
             from backstay.pipeline.rollback import rollback
 

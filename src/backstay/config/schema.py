@@ -45,6 +45,7 @@ from backstay.config.fields import (
     SomeTime,
     Status,
     Text,
+    TrialChoice,
     Url,
     UrlPath,
     Variable,
@@ -144,7 +145,16 @@ class Database(Section):
         None,
     )
     copy_: Copy | None = Field(None, alias="copy", description="A copy of each backup on another machine.")
-    scratch: Scratch = key("Where to try things out: auto, url:URL or container:IMAGE. Not used yet.", "auto")
+    admin_url_secret: Variable | None = key(
+        "Name of the secret with a URL of the same database whose role may make databases beside it and rename it;"
+        " the same as backup_url_secret when not given.",
+        None,
+    )
+    scratch: Scratch = key(
+        "Where backups are restored to try things out: auto (this host's PostgreSQL of the same major version),"
+        " container:IMAGE, or url:SECRET, the name of a secret with the URL of a server.",
+        "auto",
+    )
 
 
 class Expect(Section):
@@ -231,12 +241,28 @@ class Policy(Section):
     backup: BackupChoice | None = key(
         "When to back up first: before every deployment, or only with a migration.", None
     )
+    verify: TrialChoice | None = key(
+        "When a deployment restores its backup before it goes on: off, with a migration, or always.", None
+    )
+    rehearsal: TrialChoice | None = key(
+        "When a deployment is tried on a restored copy first: off, with a migration, or always.", None
+    )
+    long_lock: SomeTime | None = key("A table locked for longer in the rehearsal is told.", None)
+    longest_lock: SomeTime | None = key(
+        "A table locked for longer in the rehearsal makes the migration a breaking one.", None
+    )
     smoke_every: Every | None = key(
         "Time between smoke tests during the bake, or off for one after the switch.", None
     )
     migrate_deadline: SomeTime | None = key("How long a migration may take.", None)
     lock_timeout: SomeTime | None = key("How long a migration may wait for a database lock.", None)
     drain_deadline: Duration | None = key("How long requests in flight may finish on the old slot.", None)
+    hold_deadline: SomeTime | None = key(
+        "How long requests wait while the database is changed, before they get a maintenance page.", None
+    )
+    keep_replaced: Duration | None = key(
+        "How long a database stays on its server after a restore or a migration replaced it.", None
+    )
     keep_backups: Count | None = key("How many verified backups are kept at least.", None)
     backup_deadline: SomeTime | None = key("How long a backup may take.", None)
     backup_stall: SomeTime | None = key("A backup from which nothing comes for this long is given up.", None)

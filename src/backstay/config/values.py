@@ -264,8 +264,11 @@ def network(value: Any) -> str:
 
 
 def scratch(value: Any) -> str:
-    if not isinstance(value, str) or re.fullmatch(r"auto|(url|container):\S+", value) is None:
-        raise ValueError("must be auto, url:URL or container:IMAGE")
+    form = r"auto|url:[A-Za-z_][A-Za-z0-9_]*|container:\S+"
+    if not isinstance(value, str) or re.fullmatch(form, value) is None:
+        raise ValueError(
+            "must be auto, url:SECRET (the name of a secret that holds the URL) or container:IMAGE"
+        )
     return value
 
 

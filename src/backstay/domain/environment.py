@@ -40,16 +40,29 @@ class CopyCommand:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSource:
-    """Names of the secrets that hold the database URL: as the application uses it, and as this host reaches it; and how
-    the database is backed up (`kind` None: whatever the role may do), encrypted (age recipients), and copied elsewhere.
+    """Names of the secrets that hold the database URL: as the application uses it, as this host reaches it, and with
+    a role that may make databases beside it ("": the one before). `scratch`: where scratch servers come from, as
+    `domain.scratch.Where` reads it. And how the database is backed up (`kind` None: whatever the role may do),
+    encrypted (age recipients), and copied elsewhere.
     """
 
     url_secret: str
     backup_url_secret: str
+    scratch: str = "auto"
+    admin_url_secret: str = ""
     kind: BackupKind | None = None
     encrypt_to: tuple[str, ...] = ()
     identity_secret: str | None = None
     copy: CopyCommand | None = None
+
+    @property
+    def admin(self) -> str:
+        """The secret with the URL by which databases are made and renamed."""
+        return self.admin_url_secret or self.backup_url_secret
+
+    def identity_in(self, secrets: Mapping[str, Secret]) -> Secret | None:
+        """The age identity that decrypts backups; None where none is configured, or it is not there."""
+        return secrets.get(self.identity_secret) if self.identity_secret else None
 
 
 @dataclass(frozen=True, slots=True)

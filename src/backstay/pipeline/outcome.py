@@ -17,7 +17,9 @@ ATTENTION_STATUS = 21
 
 def succeed(run: Run) -> None:
     """The release is live and proven."""
-    run.tell("deployment_succeeded", f"{run.release.version} is live in {run.environment.name}")
+    restoration = run.plan.restoration
+    how = f" on {restoration.backup}" if restoration else ""
+    run.tell("deployment_succeeded", f"{run.release.version} is live in {run.environment.name}{how}")
     _end(run, DeploymentState.SUCCEEDED, 0)
 
 
@@ -40,7 +42,7 @@ def fail(saga: Saga, error: BackstayError) -> None:
     _end(
         run,
         state,
-        _status(error),
+        _status(run, error),
         error=error,
         failed_step=failed_step,
         rollback_s=rollback_s,
@@ -73,11 +75,11 @@ def _reversed_state(error: BackstayError, flipped: bool) -> DeploymentState:
     return DeploymentState.ROLLED_BACK if flipped else DeploymentState.FAILED
 
 
-def _status(error: BackstayError) -> int:
-    """A failed check is 10, a failed backup 30, an abort 130; anything else 20."""
+def _status(run: Run, error: BackstayError) -> int:
+    """A failed check is 10, a failed backup 30, an abort 130; anything else 20, in a restore 30."""
     if isinstance(error, CheckFailed | BackupFailed | Aborted):
         return error.exit_status
-    return FAILED_STATUS
+    return BackupFailed.exit_status if run.plan.restoration else FAILED_STATUS
 
 
 def _had_switched(saga: Saga) -> bool:

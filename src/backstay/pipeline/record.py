@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from backstay.domain.deployment import Deployment
-from backstay.domain.plan import Origin, Plan
+from backstay.domain.plan import Origin, Plan, Restoration
 from backstay.domain.slot import Placement, Slot, SlotMapping, Slots
 from backstay.errors import StoreError
 from backstay.ports.store import Reader
@@ -21,6 +21,8 @@ def as_record(plan: Plan, nonce: str, config: str, fingerprints: Mapping[str, st
         "nonce": nonce,
         "config": config,
         "secrets": dict(fingerprints),
+        "maintenance": plan.maintenance,
+        "restoration": asdict(plan.restoration) if plan.restoration else None,
     }
 
 
@@ -30,12 +32,15 @@ def from_record(deployment: Deployment, store: Reader) -> tuple[Plan, str]:
     release = store.release(deployment.release) if deployment.release else None
     if record is None or release is None:
         raise StoreError(f"the record of deployment {deployment.id} is incomplete")
+    restoration = record.get("restoration")
     plan = Plan(
         kind=deployment.kind,
         release=release,
         previous=store.release(deployment.previous) if deployment.previous else None,
         origins={name: Origin(value) for name, value in record["origins"].items()},
         before=_slots_from_json(record["before"]),
+        maintenance=bool(record.get("maintenance")),
+        restoration=Restoration(**restoration) if restoration else None,
     )
     return plan, record["nonce"]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from backstay.domain.recovery import Course, course
-from backstay.pipeline.deploy import RETIRE, STEPS
+from backstay.pipeline.deploy import HOLD, OPEN, RETIRE, STEPS
+from backstay.pipeline.live import has_begun
 from backstay.pipeline.outcome import fail, succeed
 from backstay.pipeline.run import Run, WorkerDied
 from backstay.pipeline.saga import Saga
@@ -18,6 +19,8 @@ def recover(run: Run) -> None:
         run.world.router.ensure(run.binds(gateway), run.nonce, run.token)
     run.tell("recovery_started", "the worker of this deployment died; deciding from its journal")
     if course(run.deployment, store.steps(run.id)) is Course.FORWARD:
+        if has_begun(run, HOLD.name) and run.world.router.state().held is not None:
+            saga.do(OPEN)
         saga.do_leniently(RETIRE)
         succeed(run)
     else:

@@ -49,6 +49,7 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
         "live": _mapping(ports, slots.live, live, containers, healthy),
         "standby": _mapping(ports, slots.live.other if slots.live else None, standby, containers, healthy),
         "weights": {slot.value: router.weights.get(slot, 0) for slot in Slot},
+        "held": router.held.value if router.held else None,
         "deployment": _deployment(ports, app, environment),
         "lock": lock(ports.store, app, environment),
         "last_backup": _last_backup(ports, app, environment),
@@ -163,6 +164,8 @@ def _compare(
     drift: list[dict[str, Any]],
 ) -> None:
     """Add what differs between the store and the world."""
+    if router.held is not None and document["deployment"] is None:
+        drift.append({"what": "requests", "expected": "go through", "found": f"held ({router.held})"})
     if live is None or mapping is None:
         return
     if not router.running:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from backstay.domain.environment import Bind
@@ -30,11 +31,21 @@ class SlotRoutes:
     upstreams: Mapping[str, Upstream] | None = None
 
 
+class Hold(StrEnum):
+    """What the router keeps waiting. `WRITES`: every request but GET, HEAD and OPTIONS, and what becomes a websocket.
+    `PAGE`: nothing waits, everybody gets the maintenance page."""
+
+    WRITES = "writes"
+    ALL = "all"
+    PAGE = "page"
+
+
 @dataclass(frozen=True, slots=True)
 class RouterState:
     """What the router does now, read from the router itself. Weights are percent per slot and sum to 100.
 
-    `token` is the one whose weight counts. `up` holds the components whose server is up, per slot.
+    `token` is the one whose weight counts. `up` holds the components whose server is up, per slot. `held` says
+    what waits, None when everything goes through.
     """
 
     running: bool
@@ -42,6 +53,7 @@ class RouterState:
     weights: Mapping[Slot, int]
     up: Mapping[Slot, frozenset[str]]
     in_flight: Mapping[Slot, int]
+    held: Hold | None = None
 
 
 class Router(Protocol):
@@ -53,8 +65,8 @@ class Router(Protocol):
     def ensure(self, binds: tuple[Bind, ...], nonce: str, token: int) -> None:
         """Make sure the holder and the router run, listen on `binds`, and obey `token` from now on.
 
-        Weights stay as they are. Probes that carry `nonce` learn which slot answered. Refuses (RouterError) when
-        a bind is taken by somebody else.
+        Weights stay as they are, and so does a hold. Probes that carry `nonce` learn which slot answered, and no
+        hold concerns them. Refuses (RouterError) when a bind is taken by somebody else.
         """
 
     def version(self) -> str:
@@ -79,6 +91,16 @@ class Router(Protocol):
 
         The weight is written under `token`; with a stale token nobody reads it and RouterError is raised.
         """
+
+    def hold(self, mode: Hold, deadline_s: float, token: int) -> None:
+        """Let requests wait, at most `deadline_s` seconds from now; from then on they get a maintenance page (503
+        with Retry-After) until `release`. What is in flight already goes on. Outlives a restart of the router.
+
+        Written under `token`; with a stale token nobody reads it and RouterError is raised.
+        """
+
+    def release(self, token: int) -> None:
+        """Let everything that waits go on, to where the weights point now. RouterError when `token` is stale."""
 
     def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
         """Wait until nothing is in flight on `slot`; returns how many sessions were left, and cut, at the deadline."""

@@ -26,6 +26,9 @@ CONNECTION: Final = {
     "application_name": "PGAPPNAME",
 }
 
+PORTION: Final = 20_000
+"""Rows that are fetched at a time where memory must not grow with their number."""
+
 
 class Session:
     """One connection. Every question raises DatabaseError when it fails, and after `break_off`."""
@@ -55,6 +58,17 @@ class Session:
 
     def value(self, query: str, values: Sequence[Any] | None = None) -> Any:
         return self.rows(query, values)[0][0]
+
+    def stream(self, query: str) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query one after the other, in portions from the server. Only within a transaction."""
+        import psycopg
+
+        try:
+            with self._connection.cursor(name="backstay") as cursor:
+                cursor.itersize = PORTION
+                yield from cursor.execute(query.encode())
+        except psycopg.Error as error:
+            raise DatabaseError(f"the database refused a question: {_words(error)}") from None
 
     def break_off(self) -> None:
         """End it from any thread: who waits for an answer gets DatabaseError at once, even when the server hangs."""

@@ -115,6 +115,8 @@ class SwitchStep:
 
     def _sick(self, run: Run, old: Slot) -> str | None:
         """The first component of the old slot that fails its health probe, with its answer; None when all pass."""
+        if run.world.router.state().held is not None:
+            return None  # its containers are stopped, and nobody is sent there before they are back
         mapping, previous = run.plan.before.mappings.get(old), run.plan.previous
         if mapping is None or previous is None:
             return None
