@@ -89,6 +89,8 @@ class Shop:
     deadline: str = "6s"
     under: str = ", under: 2s"
     notify: tuple[str, ...] = ()
+    store: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
     rehearsal: str = "off"
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bs-")))
     port: int = 0
@@ -104,6 +106,9 @@ class Shop:
             f"REGISTRY_USER={self.world.registry.user}\nREGISTRY_PASSWORD={self.world.registry.password}\n"
         )
         return self
+
+    def rehearse_from_now_on(self) -> None:
+        self.configure(rehearsal="always")
 
     def configure(self, **changes: Any) -> None:
         """Write backstay.yml, with some of its values changed."""
@@ -123,6 +128,7 @@ class Shop:
                 first=first,
                 last=first + 99,
             )
+            + (f"store: {self.store}\n" if self.store else "")
         )
 
     def __exit__(
@@ -147,6 +153,7 @@ class Shop:
             "BACKSTAY_HOME": str(self.folder / "h"),
             "REGISTRY": self.world.registry.address,
             "PYTHONWARNINGS": "error",
+            **self.variables,
         }
 
     def argv(self, *words: str) -> list[str]:

@@ -17,7 +17,7 @@ from backstay.domain.environment import Environment
 if TYPE_CHECKING:
     from backstay.domain.init import Fate
     from backstay.domain.secret import Secret
-    from backstay.pipeline.backup import Teller
+    from backstay.pipeline.prune import Teller
     from backstay.pipeline.run import World
     from backstay.pipeline.serve import Serve
     from backstay.ports.calendar import Calendar
@@ -136,6 +136,19 @@ def database() -> Database:
     from backstay.adapters.postgres import PostgresTools
 
     return PostgresTools()
+
+
+@dataclass(frozen=True, slots=True)
+class BackupLook:
+    """What a look at backups needs; nothing of it writes."""
+
+    store: Reader
+    database: Database
+
+
+def backup_look(where: Place) -> BackupLook:
+    """The catalog and the disk, to look at."""
+    return BackupLook(open_reader(where), database())
 
 
 def linter() -> Linter:

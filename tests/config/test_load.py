@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from backstay.config import Severity, check, find, json_schema, load, outline, show, state_home
+from backstay.domain.backup import BackupKind
 from backstay.domain.environment import Bind, DatabaseSource, RegistrySource
 from backstay.domain.objective import Objective
 from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Trial, Triggers
@@ -67,6 +68,7 @@ def test_the_full_file_becomes_environments(tmp_path: Path) -> None:
         BackupRule.ALWAYS,
         SmokeSet.FULL,
         bake_s=300.0,
+        lease_s=90.0,
         smoke_every_s=None,
         accept=("disk",),
         triggers=Triggers(error_points=0.1, slow_answer_s=3.0),
@@ -319,6 +321,8 @@ def test_schedules_objectives_and_continuous_protection(tmp_path: Path) -> None:
     assert (dev.schedule, prod.schedule) == (Schedule(None, "5 4 * * 0"), Schedule("0 2 * * *", "0 4 1 * *"))
     assert (dev.policy.objective, prod.policy.objective) == (Objective(3600, 5400), Objective(300, 900))
     assert (dev.continuous, prod.continuous) == (None, Continuous("R", 2 * 1024**3, canary=False))
+    assert dev.database is not None and prod.database is not None
+    assert (dev.database.kind, prod.database.kind) == (None, BackupKind.PHYSICAL)
 
 
 @pytest.mark.parametrize(

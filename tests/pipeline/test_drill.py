@@ -220,7 +220,7 @@ def test_the_document_has_the_trend(yard: Yard) -> None:
         history.insert(0, yard.store.record_drill(yard.drill()))
     document = as_document(history[0], history)
     assert document["ok"] and len(document["trend"]["rto_s"]) == 3
-    assert [p["part"] for p in document["proofs"]][0] == "fresh"
+    assert document["proofs"][0]["part"] == "fresh"
 
 
 def test_no_secret_is_in_the_evidence(yard: Yard) -> None:

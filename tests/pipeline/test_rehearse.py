@@ -152,7 +152,15 @@ def test_what_the_old_release_cannot_live_with_is_breaking(live: Town) -> None:
     assert ended.exit_status == 30
     assert str(ended.reason).startswith("the rehearsal of v2 is breaking: the old release fails")
     assert "--maintenance" in str(ended.hint)
-    assert len(live.scratches.servers) == 2  # the second, unmigrated copy told that it was the migration
+    [server] = live.scratches.servers
+    assert server.went_back  # what was kept told that it was the migration
+    untouched(live)
+
+
+def test_what_cannot_be_kept_is_restored_again(live: Town) -> None:
+    live.scratches.keeps = ""
+    live.prober.answer = answering(live, "old-backend", "/api/health/", Answer(500))
+    assert live.deploy("v2").exit_status == 30
     assert [s.order.name[-2:] for s in live.scratches.servers] == ["-a", "-b"]
     assert len(live.database.restores) == 2
     untouched(live)

@@ -55,7 +55,7 @@ class Protected:
     """A server of its own with continuous protection. As a context manager it leaves nothing behind."""
 
     def __init__(self, world: World) -> None:
-        self.primary = Server(world.postgres, 30, SENDERS)
+        self.primary = Server(world.postgres, 30, senders=SENDERS)
         self.home = Path(tempfile.mkdtemp(prefix="bs-pitr-"))
         self.folder = self.home / "wal" / ENV
         clock = SystemClock()

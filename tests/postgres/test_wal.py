@@ -31,7 +31,7 @@ SENDERS = 6
 
 @pytest.fixture(scope="module")
 def primary(world: World) -> Iterator[Server]:
-    with Server(world.postgres, 20, SENDERS) as made:
+    with Server(world.postgres, 20, senders=SENDERS) as made:
         yield made
 
 
@@ -108,7 +108,7 @@ def test_it_says_why_it_cannot_begin(primary: Server, folder: Path) -> None:
 
 
 def test_a_server_that_hangs_is_given_up(world: World) -> None:
-    with Server(world.postgres, 10, SENDERS) as server:
+    with Server(world.postgres, 10, senders=SENDERS) as server:
         server.freeze()
         try:
             with pytest.raises(DatabaseError, match="did not answer within 1 s"):

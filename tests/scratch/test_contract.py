@@ -34,6 +34,11 @@ def test_databases_and_roles_of_its_own_and_nothing_left(
         server.drop("again")
         with pytest.raises(DatabaseError, match="does not exist"):
             sql.rows(server.url("again"), "SELECT 1")
+        assert server.keep("shop") == "template"
+        sql.act(server.url("shop", "ann"), "DROP TABLE t")
+        assert server.go_back("shop")
+        assert sql.rows(server.url("shop"), "SELECT count(*) FROM t") == [(10,)]
+        assert not server.go_back("shop")
         left = server.url("shop")
     assert list(root.iterdir()) == []
     server.close()

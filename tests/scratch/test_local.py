@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from backstay.adapters.scratch.processes import working_in
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
 from backstay.ports.scratch import ScratchOrder
+from backstay.testing.engine import FakeEngine
+from tests.world.commands import run
 
 pytestmark = pytest.mark.world
 
@@ -45,3 +49,31 @@ def test_data_from_elsewhere_are_left_alone(
     with pytest.raises(DatabaseError, match="not the folder that was given"):
         scratches.open(replace(order, data=tmp_path / "theirs"))
     assert (tmp_path / "theirs").exists()
+
+
+@pytest.fixture
+def sharing(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a filesystem whose files can share their blocks."""
+    image, folder = tmp_path / "image", tmp_path / "xfs"
+    folder.mkdir()
+    run(["truncate", "-s", "600M", image])
+    run(["mkfs.xfs", "-q", "-m", "reflink=1", image])
+    run(["mount", "-o", "loop", image, folder])
+    yield folder
+    run(["umount", folder])
+
+
+def test_where_files_can_share_blocks_a_state_is_kept_by_reference(
+    order: ScratchOrder, sharing: Path
+) -> None:
+    with OpenScratches(sharing, FakeEngine()).open(order) as server:
+        server.create("shop")
+        sql.act(server.url("shop"), "CREATE TABLE t AS SELECT generate_series(1, 1000000) AS n")
+        began = time.monotonic()
+        assert server.keep("shop") == "reflink"
+        took_s = time.monotonic() - began
+        sql.act(server.url("shop"), "DROP TABLE t")
+        assert server.go_back("shop")
+        assert sql.rows(server.url("shop"), "SELECT count(*) FROM t") == [(1000000,)]
+        assert took_s < 5
+    assert list(sharing.iterdir()) == []

@@ -153,6 +153,7 @@ def _order(found: Project, application: Application, store: Store, backup: str |
         requested_by=f"{me.name}@{me.host}",
         folder=wiring.wal_folder(found.where, environment),
         backup=backup,
+        identity=environment.database.identity_in(secrets) if environment.database else None,
     )
 
 

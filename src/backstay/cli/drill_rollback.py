@@ -149,17 +149,20 @@ class _Drill:
         """A rollback like any other, to its end."""
         from backstay.cli.deploy import begin, new_id
         from backstay.cli.follow import follow
+        from backstay.cli.interrupt import Interrupts
         from backstay.cli.launch import Prepared, wait_quietly
         from backstay.pipeline.resolve import plan_rollback
 
         id_, store, app, name = new_id(), self._store, self._found.app, self._application.environment.name
         store.close()
-        with Prepared(self._found.where, id_, self._application.notify) as worker:
-            starting = worker.beginner(store)
-            starting.recover(app, name, lambda dead: wait_quietly(store, dead))
-            plan = plan_rollback(app, name, "all", version, False, store)
-            begin(self._settings, starting, id_, self._found, self._application, plan)
-        follow(self._settings, store, id_)
+        with Interrupts(name) as interrupts:
+            with Prepared(self._found.where, id_, self._application.notify) as worker:
+                starting = worker.beginner(store)
+                starting.recover(app, name, lambda dead: wait_quietly(store, dead))
+                plan = plan_rollback(app, name, "all", version, False, store)
+                interrupts.begin()
+                begin(self._settings, starting, id_, self._found, self._application, plan)
+            follow(self._settings, store, id_, interrupts)
         ended = store.deployment(id_)
         assert ended is not None
         return ended

@@ -48,7 +48,8 @@ def backup_at(settings: Settings, found: Project, environment: Environment, at: 
     ports = wiring.drill_ports(found.where, environment, store)
     name = f"{environment.app}-{environment.name}-{at:%Y%m%d%H%M%S%f}"
     scratch = ScratchOrder(environment.app, environment.name, name, 0, source.scratch)
-    order = PitrOrder(environment.app, environment.name, at, folder, scratch)
+    identity = source.identity_in(wiring.secrets(environment).read())
+    order = PitrOrder(environment.app, environment.name, at, folder, scratch, identity)
     with ended_politely(), progress:
         progress.say(f"bringing {environment.name} back as it was at {at.isoformat()}, in scratch …")
         ports.scratches.sweep(environment.app, environment.name)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from backstay.domain.backup import Backup
     from backstay.domain.environment import Application
     from backstay.domain.plan import Plan
-    from backstay.pipeline.rehearse import Rehearsal, RehearsalOrder
+    from backstay.pipeline.rehearse import Rehearsal
     from backstay.pipeline.run import World
+    from backstay.pipeline.trial import RehearsalOrder
 
 REFUSED = 30
 EPILOG = """\b
@@ -94,7 +95,8 @@ def _backup(world: World, application: Application, id_: str | None, version: st
 
 
 def _order(world: World, application: Application, plan: Plan) -> RehearsalOrder:
-    from backstay.pipeline.rehearse import RehearsalOrder, images_of
+    from backstay.pipeline.rehearse import images_of
+    from backstay.pipeline.trial import RehearsalOrder
     from backstay.ports.engine import Login
 
     environment = application.environment
@@ -121,6 +123,7 @@ def _order(world: World, application: Application, plan: Plan) -> RehearsalOrder
         previous=previous,
         previous_images=images_of(world.engine, previous, login) if previous else {},
         secrets=secrets,
+        identity=environment.database.identity_in(secrets) if environment.database else None,
     )
 
 

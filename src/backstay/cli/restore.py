@@ -107,19 +107,22 @@ def _begin(
 ) -> int:
     from backstay.cli.deploy import begin, new_id
     from backstay.cli.follow import follow
+    from backstay.cli.interrupt import Interrupts
     from backstay.cli.launch import Prepared, wait_quietly
     from backstay.domain.plan import Restoration
     from backstay.pipeline.resolve import plan_restore
 
     environment = application.environment.name
     id_ = new_id()
-    with Prepared(found.where, id_, application.notify) as worker:
-        store = found.store()
-        starting = worker.beginner(store)
-        starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
-        plan = plan_restore(found.app, environment, Restoration(backup.id, accept_loss), version, store)
-        begin(settings, starting, id_, found, application, plan)
-    return follow(settings, store, id_)
+    with Interrupts(environment) as interrupts:
+        with Prepared(found.where, id_, application.notify) as worker:
+            store = found.store()
+            starting = worker.beginner(store)
+            starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
+            plan = plan_restore(found.app, environment, Restoration(backup.id, accept_loss), version, store)
+            interrupts.begin()
+            begin(settings, starting, id_, found, application, plan)
+        return follow(settings, store, id_, interrupts)
 
 
 def _look(found: Project, environment: Environment, backup: Backup, accepted: int | None) -> Restorable:
@@ -195,7 +198,9 @@ def _elsewhere(settings: Settings, environment: Environment, backup: Backup, tar
                 "who may list this host's processes sees the password in --target; secret:NAME hides it"
             )
     with progress:
-        proof = restore_elsewhere(wiring.elsewhere_ports(), backup, into, environment.policy.backup_limits)
+        limits, source = environment.policy.backup_limits, environment.database
+        identity = source.identity_in(wiring.secrets(environment).read()) if source else None
+        proof = restore_elsewhere(wiring.elsewhere_ports(), backup, into, limits, identity=identity)
     if settings.json:
         click.echo(json.dumps(proof.as_document()))
     else:

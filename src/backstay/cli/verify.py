@@ -73,7 +73,10 @@ def _order(target: Target, progress: Progress) -> VerifyOrder:
         if progress.status is not None:
             progress.status.update(str(now))
 
-    return VerifyOrder(where, policy.backup_limits, progress=told)
+    identity = None
+    if settings and settings.database and settings.database.identity_secret:
+        identity = settings.database.identity_in(wiring.secrets(settings).read())
+    return VerifyOrder(where, policy.backup_limits, identity, progress=told)
 
 
 def _chosen(backups: list[Backup], environment: str, id_: str | None, every: bool) -> list[Backup]:

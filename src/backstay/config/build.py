@@ -8,6 +8,7 @@ from typing import Any
 from backstay.config import schema
 from backstay.config.defaults import filled
 from backstay.domain import environment as domain
+from backstay.domain.backup import BackupKind
 from backstay.domain.notification import Channel
 from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Trial, Triggers
 from backstay.domain.release import Component, Health, Route
@@ -46,7 +47,7 @@ def _environment(full: schema.Config, name: str, *, owns_network: bool) -> domai
         backups=str(given.backups),
         url=given.url,
         secrets_file=given.secrets.file if given.secrets else None,
-        database=_database(full.database),
+        database=_database(full.database, is_continuous=bool(given.continuous)),
         registry=_registry(full.registry) if given.engine == "docker" else None,
         engine=given.engine,
         smoke=tuple(_smoke(test) for test in full.smoke),
@@ -66,11 +67,23 @@ def _channel(url: Secret) -> Channel:
     return Channel(url.reveal().partition("://")[0].lower(), url.fingerprint())
 
 
-def _database(given: schema.Database | None) -> domain.DatabaseSource | None:
+def _database(given: schema.Database | None, *, is_continuous: bool) -> domain.DatabaseSource | None:
+    """Where WAL is received, backups are physical unless the file says otherwise: WAL can be replayed on no other."""
     if given is None:
         return None
+    copy = given.copy_
+    kind = None if given.backup == "auto" else BackupKind(given.backup)
     return domain.DatabaseSource(
-        given.url_secret, str(given.backup_url_secret), given.scratch, str(given.admin_url_secret)
+        url_secret=given.url_secret,
+        backup_url_secret=str(given.backup_url_secret),
+        scratch=given.scratch,
+        admin_url_secret=str(given.admin_url_secret),
+        kind=BackupKind.PHYSICAL if kind is None and is_continuous else kind,
+        encrypt_to=tuple(given.encrypt_to),
+        identity_secret=given.identity_secret,
+        copy=domain.CopyCommand(tuple(copy.command), tuple(copy.secrets), float(copy.deadline))
+        if copy
+        else None,
     )
 
 
@@ -147,6 +160,7 @@ def _policy(given: schema.Policy) -> Policy:
         backup_stall_s=_seconds(given.backup_stall),
         rto_s=_seconds(given.rto),
         rpo_s=_seconds(given.rpo),
+        backup_checksums=bool(given.backup_checksums),
         lease_s=_seconds(given.lease),
         rehearsal=Trial(given.rehearsal or ""),
         verify=Trial(given.verify or ""),

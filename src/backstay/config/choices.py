@@ -11,6 +11,7 @@ LEVELS: Final = ("basic", "standard", "strict")
 BACKUP_RULES: Final = ("migration", "always")
 TRIALS: Final = ("off", "migration", "always")
 CHECK_SETS: Final = ("basic", "standard", "strict")
+BACKUP_KINDS: Final = ("auto", "logical", "physical")
 SMOKE_SETS: Final = ("essential", "full")
 METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
@@ -25,6 +26,10 @@ def level(value: Any) -> str:
 
 def backup_rule(value: Any) -> str:
     return _one_of(BACKUP_RULES, value)
+
+
+def backup_kind(value: Any) -> str:
+    return _one_of(BACKUP_KINDS, value)
 
 
 def trial(value: Any) -> str:

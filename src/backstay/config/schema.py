@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from backstay.config.fields import (
     Address,
     BackupChoice,
+    BackupEngine,
     CheckChoice,
     Count,
     CountOrNone,
@@ -37,6 +38,7 @@ from backstay.config.fields import (
     Origin,
     Port,
     PortRange,
+    Recipient,
     RequestPath,
     Scratch,
     Share,
@@ -113,6 +115,17 @@ class Route(Section):
     component: FilledText = key("Name of the component that answers.")
 
 
+class Copy(Section):
+    """A copy of each backup elsewhere, made by a command of its own, such as rclone or restic."""
+
+    command: list[Word] = key(
+        "The command, one word per item; {path} is a folder with all files of the backup, {name} its name.",
+        min_length=1,
+    )
+    secrets: list[Variable] = group("Names of secrets to put into its environment.", list)
+    deadline: SomeTime = key("How long one attempt may take.", "2h")
+
+
 class Database(Section):
     """The application's PostgreSQL database."""
 
@@ -137,6 +150,17 @@ class Database(Section):
     canary: Flag = key(
         "With continuous: write a row each minute into backstay.canary, for drills to look for.", True
     )
+    backup: BackupEngine = key(
+        "How to back up: logical (one database, by pg_dump), physical (the whole server's files, by pg_basebackup),"
+        " or auto: physical where the role may and most of the server is this database.",
+        "auto",
+    )
+    encrypt_to: list[Recipient] = group("Age recipients that backups are encrypted to.", list)
+    identity_secret: Variable | None = key(
+        "Name of the secret with the age identity that decrypts them; without it none can be verified here.",
+        None,
+    )
+    copy_: Copy | None = Field(None, alias="copy", description="A copy of each backup on another machine.")
     admin_url_secret: Variable | None = key(
         "Name of the secret with a URL of the same database whose role may make databases beside it and rename it;"
         " the same as backup_url_secret when not given.",
@@ -255,11 +279,15 @@ class Policy(Section):
     keep_replaced: Duration | None = key(
         "How long a database stays on its server after a restore or a migration replaced it.", None
     )
-    keep_backups: Count | None = key("How many finished backups are kept.", None)
+    keep_backups: Count | None = key("How many verified backups are kept at least.", None)
     backup_deadline: SomeTime | None = key("How long a backup may take.", None)
     backup_stall: SomeTime | None = key("A backup from which nothing comes for this long is given up.", None)
     lease: LeaseTime | None = key(
         "How long a deployment keeps the environment without a sign of life from its worker.", None
+    )
+    backup_checksums: Flag | None = key(
+        "Take rows and checksums of every table with a logical backup, which is what a restore is compared with.",
+        None,
     )
     rto: SomeTime | None = key("How long a recovery may take; measured by drills.", None)
     rpo: SomeTime | None = key(
@@ -314,7 +342,9 @@ class Config(Section):
     smoke: list[Smoke] = group("Requests that must be answered right before and after traffic moves.", list)
     registry: Registry | None = key("Login to the image registry.", None)
     store: FilledText | None = key(
-        "State store; $BACKSTAY_STORE goes first. By default in the state folder.", None
+        "State store: a path or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE; $BACKSTAY_STORE goes first."
+        " By default a file in the state folder.",
+        None,
     )
     backups: FilledText | None = key("Folder that holds a folder of backups per environment.", None)
 

@@ -97,6 +97,7 @@ class Policy:
     keep_backups: int = 10
     backup_deadline_s: float = 14400.0
     backup_stall_s: float = 300.0
+    backup_checksums: bool = True
     hold_deadline_s: float = 25.0
     keep_replaced_s: float = 7 * 86400.0
     lease_s: float = LEASE_TIME_S

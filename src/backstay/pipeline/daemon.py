@@ -13,9 +13,9 @@ from backstay.domain.alarm import Subject
 from backstay.domain.environment import Environment
 from backstay.domain.lease import HEARTBEAT_S, Lease
 from backstay.errors import BackstayError, ConfigError, LeaseLost, Locked, StoreError
-from backstay.pipeline.backup import Teller
 from backstay.pipeline.begin import Beginner
 from backstay.pipeline.notify import Sender
+from backstay.pipeline.prune import Teller
 from backstay.pipeline.serve import Serve
 from backstay.pipeline.times import rfc3339
 from backstay.ports.clock import Clock

@@ -24,10 +24,11 @@ from backstay.domain.verification import Verification, compared
 from backstay.domain.wal import chain_for
 from backstay.errors import BackstayError, UsageError
 from backstay.pipeline import rehearse
-from backstay.pipeline.backup import Teller, as_they_are
 from backstay.pipeline.pitr import PitrOrder, Recovered, recovered_to
-from backstay.pipeline.rehearse import RehearsalOrder, Room, Trial, open_room
+from backstay.pipeline.prune import Teller, as_they_are
+from backstay.pipeline.rehearse import Room, open_room
 from backstay.pipeline.times import rfc3339
+from backstay.pipeline.trial import RehearsalOrder, Trial
 from backstay.pipeline.verify import RestoredCopy, VerifyOrder, restored, scratch_order
 from backstay.pipeline.wal import chains
 from backstay.ports.scratch import ScratchOrder
@@ -188,7 +189,7 @@ class _Work:
 
     def _boot(self, room: Room, copy: RestoredCopy, release: Release) -> None:
         before = self.ports.clock.monotonic()
-        trial = Trial(self.ports, self._rehearsal, room, copy, _silent)
+        trial = Trial(self.ports, self._rehearsal, room.place, copy, _silent)
         results = trial.boot(release, self.order.images, ROLE)
         took_s = self.ports.clock.monotonic() - before
         bad = failures(results)

@@ -14,8 +14,8 @@ from backstay.domain.environment import Environment
 from backstay.domain.lease import Presence
 from backstay.domain.schedule import ABOUT, PERIODS, Due, Duty, DutyRun, Outcome, may_try
 from backstay.errors import BackstayError, UsageError
-from backstay.pipeline.backup import Teller
 from backstay.pipeline.objective import raise_or_clear
+from backstay.pipeline.prune import Teller
 from backstay.pipeline.times import rfc3339
 from backstay.ports.children import Child, Children
 from backstay.ports.clock import Clock

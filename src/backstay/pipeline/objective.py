@@ -15,7 +15,7 @@ from backstay.domain.notification import Channel
 from backstay.domain.objective import Measure, Objective, Protection, Standing, rpo, rto
 from backstay.domain.schedule import PERIODS, Duty, DutyState, Outcome, standing
 from backstay.domain.wal import Chain, Flow, window
-from backstay.pipeline.backup import as_they_are
+from backstay.pipeline.prune import as_they_are
 from backstay.pipeline.times import rfc3339
 from backstay.pipeline.wal import chains
 from backstay.ports.clock import Clock

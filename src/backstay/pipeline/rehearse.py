@@ -7,37 +7,30 @@ own that leads to that server and nowhere else, where the engine can make such a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from backstay.domain.backup import Backup, BackupKind
-from backstay.domain.environment import Environment
-from backstay.domain.policy import SmokeSet
+from backstay.domain.backup import Backup
 from backstay.domain.rehearsal import (
     Judgement,
     LockLimits,
-    MigrationRun,
     Outlook,
     Rehearsed,
     as_document,
     judge,
-    statements_of,
 )
 from backstay.domain.release import Release
 from backstay.domain.scratch import Source, Where
-from backstay.domain.secret import Secret, redact
-from backstay.domain.smoke import CheckResult, failures
+from backstay.domain.smoke import failures
 from backstay.domain.verification import Verification
 from backstay.errors import BackstayError, BackupFailed, DatabaseError, EngineError
-from backstay.pipeline.backup import Teller
-from backstay.pipeline.redirect import password_of, redirected, role_of
-from backstay.pipeline.stage import Stage, StagePorts
+from backstay.pipeline.prune import Teller
+from backstay.pipeline.trial import Place, RehearsalOrder, Trial, TrialPorts
 from backstay.pipeline.verify import RestoredCopy, VerifyOrder, restored, scratch_order
 from backstay.ports.database import Database
 from backstay.ports.engine import Engine, Login
-from backstay.ports.linter import Linter
 from backstay.ports.scratch import Scratches, ScratchOrder
 from backstay.ports.store import Store
 
@@ -45,7 +38,7 @@ LABEL = "backstay.rehearsal"
 ROLE = "rehearsal"
 
 
-class Ports(StagePorts, Protocol):
+class Ports(TrialPorts, Protocol):
     """What a rehearsal needs of the world."""
 
     @property
@@ -54,33 +47,6 @@ class Ports(StagePorts, Protocol):
     def database(self) -> Database: ...
     @property
     def scratches(self) -> Scratches: ...
-    @property
-    def linter(self) -> Linter: ...
-
-
-@dataclass(frozen=True, slots=True)
-class RehearsalOrder:
-    """What to rehearse. `images` are references that the engine runs, by component, of `release` and of `previous`.
-
-    `migrating` names the components whose migrations run. `deployment` is set inside one. `stopped` is asked in every
-    wait.
-    """
-
-    environment: Environment
-    release: Release
-    images: Mapping[str, str]
-    migrating: tuple[str, ...]
-    previous: Release | None
-    previous_images: Mapping[str, str]
-    secrets: Mapping[str, Secret]
-    deployment: str | None = None
-    identity: Secret | None = None
-    stopped: Callable[[], bool] = lambda: False
-
-    @property
-    def has_another(self) -> bool:
-        """Whether another release than this one serves, which has to live with the migrated database."""
-        return self.previous is not None and self.previous.id != self.release.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +102,24 @@ def rehearse(ports: Ports, backup: Backup, order: RehearsalOrder, tell: Teller) 
             tell(
                 "backup_verified", _told(verification), backup=verification.backup, took_s=verification.took_s
             )
-            found = Trial(ports, order, room, copy, tell).run()
+            kept = copy.server.keep(copy.database) if order.migrating and order.has_another else ""
+            found = Trial(ports, order, room.place, copy, tell).run()
             notes = (*copy.server.notes, *verification.notes, *_notes(room, copy))
-        if failures(found.old or ()):
-            # The migration, or does the old release not run here at all? Told apart on a copy without it.
+            if failures(found.old or ()) and kept and copy.server.go_back(copy.database):
+                found = _without_the_migration(Trial(ports, order, room.place, copy, tell), found)
+        if failures(found.old or ()) and found.old_before is None:
             with room.copy("b", verification) as copy, _as_backup_failed():
-                found = replace(
-                    found, old_before=Trial(ports, order, room, copy, tell).boot_old("old-before")
-                )
+                found = _without_the_migration(Trial(ports, order, room.place, copy, tell), found)
     limits = LockLimits(order.environment.policy.long_lock_s, order.environment.policy.longest_lock_s)
     took_s = ports.clock.monotonic() - began
     return Rehearsal(
         verification, found, judge(found, limits), room.internal, took_s, tuple(dict.fromkeys(notes))
     )
+
+
+def _without_the_migration(trial: Trial, found: Rehearsed) -> Rehearsed:
+    """Was it the migration, or does the old release not run here at all? Told apart on a copy as it was before."""
+    return replace(found, old_before=trial.boot_old("old-before"))
 
 
 def images_of(engine: Engine, release: Release, login: Login | None) -> dict[str, str]:
@@ -183,8 +154,7 @@ NETWORK_SUFFIX = "-net"
 
 @dataclass(frozen=True)
 class Room:
-    """What the copies of one rehearsal (or drill) share: a claimed name, and a network, which has no way out when it
-    is `internal`."""
+    """What the copies of one rehearsal share: a claimed name, and a network. `internal`: it has no way out."""
 
     ports: Ports
     backup: Backup
@@ -192,6 +162,10 @@ class Room:
     scratch: ScratchOrder
     labels: Mapping[str, str]
     internal: bool
+
+    @property
+    def place(self) -> Place:
+        return Place(self.scratch.name, self.network, self.internal, self.labels)
 
     @property
     def network(self) -> str:
@@ -222,113 +196,18 @@ def open_room(ports: Ports, backup: Backup, order: RehearsalOrder) -> Iterator[R
             internal = ports.engine.network(network, True, labels, internal=closed).internal
         yield Room(ports, backup, order, scratch, labels, internal)
     finally:
-        with contextlib.suppress(EngineError):  # a later sweep takes what is left
-            for container in ports.engine.find({LABEL: scratch.name}):
-                ports.engine.remove(container.id)
-            ports.engine.remove_network(network, labels)
-        with contextlib.suppress(DatabaseError):
-            ports.scratches.give_up(claim)
+        # A later sweep takes what is left, once the claim is given up or we are dead.
+        with contextlib.ExitStack() as stack:
+            stack.callback(_give_up, ports, claim)
+            with contextlib.suppress(EngineError):
+                for container in ports.engine.find({LABEL: scratch.name}):
+                    ports.engine.remove(container.id)
+                ports.engine.remove_network(network, labels)
 
 
-class Trial:
-    """One copy, and what is tried on it."""
-
-    def __init__(
-        self, ports: Ports, order: RehearsalOrder, room: Room, copy: RestoredCopy, tell: Teller
-    ) -> None:
-        self._ports = ports
-        self._order = order
-        self._copy = copy
-        self._tell = tell
-        self._secrets = _given(order, copy)
-        values = [*order.secrets.values(), *self._secrets.values()]
-        self._hidden = [*values, password_of(copy.server.url(copy.database))]
-        self._stage = Stage(
-            ports=ports,
-            prefix=room.scratch.name,
-            network=room.network,
-            internal=room.internal,
-            labels=room.labels,
-            ports_range=order.environment.ports,
-            secrets=self._secrets,
-            stopped=order.stopped,
-        )
-
-    def run(self) -> Rehearsed:
-        """Everything, as far as it makes sense: what comes after a failure would fail for its sake."""
-        found = Rehearsed()
-        for component in self._order.migrating:
-            found = replace(found, migrated=(*found.migrated, self._migrate(component, "migrate")))
-            if found.migrated[-1].fault:
-                return self._linted(found)
-        found = self._linted(found)
-        for component in self._order.migrating:
-            found = replace(found, again=(*found.again, self._migrate(component, "again")))
-            if found.again[-1].fault:
-                return found
-        found = replace(found, new=self.boot(self._order.release, self._order.images, "new"))
-        if not failures(found.new or ()) and found.migrated and self._order.has_another:
-            found = replace(found, old=self.boot_old("old"))
-        return found
-
-    def boot_old(self, role: str) -> tuple[CheckResult, ...] | None:
-        previous = self._order.previous
-        return None if previous is None else self.boot(previous, self._order.previous_images, role)
-
-    def _linted(self, found: Rehearsed) -> Rehearsed:
-        changes = [statement.sql for run in found.migrated for statement in run.changes]
-        return replace(found, lints=self._ports.linter.lint(changes, self._copy.server.major))
-
-    def _migrate(self, name: str, role: str) -> MigrationRun:
-        component = self._order.release.components[name]
-        policy = self._order.environment.policy
-        options = {"PGOPTIONS": f"-c lock_timeout={int(policy.lock_timeout_s * 1000)}"}
-        began = self._ports.clock.monotonic()
-        with self._copy.server.watch(self._copy.database) as watch:
-            code, output = self._stage.run_once(
-                component, self._order.images[name], role, options, policy.migrate_deadline_s
-            )
-            took_s = self._ports.clock.monotonic() - began
-            seen = watch.trace()
-        output = [redact(line, self._hidden) for line in output]
-        words = next((line for line in reversed(output) if line.strip()), "")
-        run = MigrationRun(name, code, took_s, words, seen)
-        sent = [each.shown for each in statements_of(Rehearsed(migrated=(run,)))]
-        self._tell(
-            "migration_rehearsed",
-            f"{name}{' (a second time)' if role == 'again' else ''}: exit {code} after {took_s:.1f} s",
-            output=output if code != 0 else [],
-            statements=sent,
-        )
-        return run
-
-    def boot(self, release: Release, images: Mapping[str, str], role: str) -> tuple[CheckResult, ...]:
-        full = self._order.environment.policy.smoke is SmokeSet.FULL
-        results = self._stage.boot_and_smoke(release, images, role, self._order.environment, full)
-        shown = tuple(replace(each, detail=redact(each.detail, self._hidden)) for each in results)
-        bad = failures(shown)
-        which = {"new": "new", "old": "old"}.get(role, "old (on an unmigrated copy)")
-        said = "; ".join(f"{each.id}: {each.detail}" for each in bad) or f"{len(shown)} tests passed"
-        self._tell("release_rehearsed", f"the {which} release {release.version}: {said}", ok=not bad)
-        return shown
-
-
-def _given(order: RehearsalOrder, copy: RestoredCopy) -> dict[str, Secret]:
-    """The secrets, with the copy in place of the database, under whatever name its URL is known."""
-    source = order.environment.database
-    assert source is not None
-    live = order.secrets[source.url_secret]
-    role = role_of(live) or None
-    if copy.server.ours and not copy.has_roles:
-        role = None
-    if role is not None:
-        copy.server.adopt_role(role, copy.database, owns=copy.verification.kind is BackupKind.LOGICAL)
-    scratch = copy.server.url_for_containers(copy.database, role)
-    theirs = {live, order.secrets.get(source.backup_url_secret, live)}
-    return {
-        name: redirected(value, scratch) if value in theirs else value
-        for name, value in order.secrets.items()
-    }
+def _give_up(ports: Ports, claim: ScratchOrder) -> None:
+    with contextlib.suppress(DatabaseError):
+        ports.scratches.give_up(claim)
 
 
 def _labels(order: RehearsalOrder) -> dict[str, str]:

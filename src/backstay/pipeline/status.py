@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from backstay.domain.backup import newest_whole
+from backstay.domain.backup import newest_whole, notice
 from backstay.domain.deployment import Deployment
 from backstay.domain.lease import Presence
 from backstay.domain.release import Component, Release
 from backstay.domain.slot import Placement, Slot, SlotMapping
 from backstay.errors import EngineError
+from backstay.pipeline.home import elsewhere
 from backstay.pipeline.lock import lock
 from backstay.pipeline.probe import ask_health
 from backstay.pipeline.times import parse_rfc3339
@@ -55,6 +56,11 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
         "drift": drift,
     }
     _compare(document, slots.live, router, containers, live, drift)
+    home = elsewhere(ports.store, ports.host, app, environment)
+    if (
+        home is not None
+    ):  # what differs here says nothing: neither router nor engine of this host are the environment's
+        drift[:] = [{"what": "control host", "expected": home, "found": ports.host.owner().host}]
     return document
 
 
@@ -145,7 +151,8 @@ def _last_backup(ports: Ports, app: str, environment: str) -> dict[str, Any] | N
     if last is None:
         return None
     age = ports.clock.now() - parse_rfc3339(last.created_at)
-    return {"id": last.id, "state": last.state.value, "age_s": round(age.total_seconds(), 3)}
+    seconds = round(age.total_seconds(), 3)
+    return {"id": last.id, "state": last.state.value, "age_s": seconds, "notice": notice(last)}
 
 
 def _compare(

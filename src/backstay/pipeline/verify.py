@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -170,7 +170,9 @@ class _Attempt:
             raise
 
     def end(self) -> None:
-        with self._held:
+        """Remove the copy. What will not go now is claimed still, and swept when we are gone: that is no reason to
+        call a good backup bad."""
+        with self._held, suppress(DatabaseError):
             if self._server is not None:
                 self._server.close()
             else:
@@ -202,7 +204,15 @@ class _Attempt:
 
     def _start_on_the_files(self) -> bool:
         data = self._ports.scratches.folder(self._scratch)
-        self._ports.database.unpack(self._path, data, self._order.identity)
+        order = self._order
+        self._ports.database.unpack(
+            self._path,
+            data,
+            order.identity,
+            sha256=self._backup.sha256,
+            limits=order.limits,
+            stopped=order.stopped,
+        )
         self._heed()
         self._server = self._ports.scratches.open(replace(self._scratch, data=data))
         return True

@@ -27,7 +27,7 @@ from backstay.domain.wal import (
     superfluous,
 )
 from backstay.errors import BackstayError, DatabaseError
-from backstay.pipeline.backup import Teller
+from backstay.pipeline.prune import Teller
 from backstay.ports.clock import Clock
 from backstay.ports.store import Reader
 from backstay.ports.wal import Receiver, ServerPosition, WalArchive, WalServer

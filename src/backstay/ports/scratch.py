@@ -69,6 +69,16 @@ class ScratchServer(Protocol):
         """Have `role` sign in by `url(…, role)`, and own `database` if it `owns` it; it is made, without rights, when
         missing."""
 
+    def keep(self, database: str) -> str:
+        """Keep a database as it is now, for `go_back`, where that costs next to nothing; no session may be on it.
+
+        `reflink`: the server's files, by reference, on a filesystem that can do so. `template`: a copy, of a database
+        that is small. "" where neither is possible; then nothing is kept.
+        """
+
+    def go_back(self, database: str) -> bool:
+        """Put the database back as it was kept, and end its sessions; False when it was not kept."""
+
     def watch(self, database: str) -> Watch:
         """Look at what others do in a database, while the block runs."""
 

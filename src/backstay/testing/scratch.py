@@ -26,6 +26,7 @@ class FakeScratchServer:
         self.databases: dict[str, str | None] = {}
         self.roles: list[str] = []
         self.closed = False
+        self.went_back = False
 
     def url(self, database: str = "postgres", role: str | None = None) -> Secret:
         return Secret(f"postgresql://{role or 'backstay_scratch'}:scratchword@127.0.0.1:5999/{database}")
@@ -46,6 +47,13 @@ class FakeScratchServer:
 
     def adopt_role(self, role: str, database: str, *, owns: bool = True) -> None:
         self.roles.append(role)
+
+    def keep(self, database: str) -> str:
+        return self.scratches.keeps
+
+    def go_back(self, database: str) -> bool:
+        self.went_back = bool(self.scratches.keeps)
+        return self.went_back
 
     def watch(self, database: str) -> FakeWatch:
         return FakeWatch(self.scratches.traces.pop(0) if self.scratches.traces else Trace())
@@ -81,7 +89,7 @@ class FakeWatch:
 class FakeScratches:
     """`fault` is the message of the next failures; `left` what was opened and not closed; `orders` all that came;
     `traces` what the next watches see, in order; `dead` the names whose owners died. `made` hears the URL of each
-    new database; `given`: the servers are somebody else's."""
+    new database; `given`: the servers are somebody else's; `keeps` is how they keep a database, "" for not at all."""
 
     def __init__(self) -> None:
         self.fault: str | None = None
@@ -93,6 +101,7 @@ class FakeScratches:
         self.dead: set[str] = set()
         self.made: Callable[[str], object] = lambda url: None
         self.given = False
+        self.keeps = "template"
 
     def folder(self, order: ScratchOrder) -> Path:
         self.left[order.name] = order

@@ -76,6 +76,12 @@ class GivenServer:
     def adopt_role(self, role: str, database: str, *, owns: bool = True) -> None:
         """Roles of somebody else's server are left as they are."""
 
+    def keep(self, database: str) -> str:
+        return sql.keep_copy(self._url, self._real(database))
+
+    def go_back(self, database: str) -> bool:
+        return sql.put_back_copy(self._url, self._real(database))
+
     def watch(self, database: str) -> DatabaseWatch:
         return DatabaseWatch(self.url(database), reads_log=False)
 
@@ -92,7 +98,8 @@ class GivenServer:
         self.close()
 
     def _real(self, database: str) -> str:
-        return (self._prefix + database).encode()[:LONGEST_NAME].decode(errors="ignore")
+        longest = LONGEST_NAME - len(sql.KEPT)
+        return (self._prefix + database).encode()[:longest].decode(errors="ignore")
 
     def _to(self, url: Secret, database: str) -> Secret:
         """The URL of one of our databases; of the database that was given, for `postgres`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import time
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from backstay.adapters.scratch import binaries, sql
-from backstay.adapters.scratch.claim import Claim
+from backstay.adapters.scratch.claim import Claim, remove_tree
 from backstay.adapters.scratch.processes import end_all_in
+from backstay.adapters.scratch.reflink import can_refer, copy_by_reference
 from backstay.adapters.scratch.server import SUPERUSER, OwnServer
 from backstay.adapters.scratch.settings import ACCESS, settings
 from backstay.domain.secret import Secret
@@ -59,6 +61,7 @@ class LocalServer(OwnServer):
                 self._launch()
                 return
             except _PortTaken:
+                self._port = 0
                 if attempt == _ATTEMPTS:
                     raise
 
@@ -68,11 +71,41 @@ class LocalServer(OwnServer):
     def address_for_containers(self) -> tuple[str, int]:
         return self._gateway or "127.0.0.1", self._port
 
-    def close(self) -> None:
+    def keep(self, database: str) -> str:
+        """By reference where the filesystem can; the server pauses for that, for its files must be at rest."""
+        if not can_refer(self._folder):
+            return super().keep(database)
+        self._halt()
+        copy_by_reference(self._folder / "data", self._folder / "kept")
+        self._launch()
+        return "reflink"
+
+    def go_back(self, database: str) -> bool:
+        if not (self._folder / "kept").exists():
+            return super().go_back(database)
+        self._end()
+        remove_tree(self._folder / "data")
+        (self._folder / "kept").rename(self._folder / "data")
+        self._launch()
+        return True
+
+    def _halt(self) -> None:
+        """Stop it in good order: its files are whole then."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(READY_S)
+        except subprocess.TimeoutExpired:
+            raise DatabaseError(f"the scratch server did not stop within {READY_S:g} s") from None
+
+    def _end(self) -> None:
         end_all_in(self._folder)
         if self._process is not None:
             self._process.wait()
             self._process = None
+
+    def close(self) -> None:
+        self._end()
         if self._handle:
             os.close(self._handle)
             self._handle = 0
@@ -152,7 +185,7 @@ class LocalServer(OwnServer):
             raise DatabaseError(f"{program} of a scratch server failed: {self._last_words(done.stdout)}")
 
     def _launch(self) -> None:
-        self._port = _free_port()
+        self._port = self._port or _free_port()
         with (self._folder / "output").open("wb") as output:
             self._process = subprocess.Popen(
                 [self._bin / "postgres", "-D", f"{self._seen}/data", *self._options, "-p", str(self._port)],

@@ -61,6 +61,12 @@ class OwnServer:
             *([f"ALTER DATABASE {sql.name(database)} OWNER TO {sql.name(role)}"] if owns else []),
         )
 
+    def keep(self, database: str) -> str:
+        return sql.keep_copy(self.url(), database)
+
+    def go_back(self, database: str) -> bool:
+        return sql.put_back_copy(self.url(), database)
+
     def watch(self, database: str) -> DatabaseWatch:
         return DatabaseWatch(self.url(database), reads_log=True)
 

@@ -66,6 +66,33 @@ def shaped(like: Mapping[str, str] | None, template: str | None) -> str:
     return f" ENCODING {text(like['encoding'])} LC_COLLATE {collation} LC_CTYPE {ctype}"
 
 
+KEPT: Final = "_kept"
+SMALL_BYTES: Final = 256 << 20
+"""A database up to this size is copied within a second or so."""
+
+
+def keep_copy(maintenance: Secret, database: str) -> str:
+    """Copy a small database under another name; "" when it is not small. `maintenance` names another database."""
+    [(size,)] = rows(maintenance, "SELECT pg_database_size(%s)", (database,))
+    if size > SMALL_BYTES:
+        return ""
+    act(maintenance, f"CREATE DATABASE {name(database + KEPT)} TEMPLATE {name(database)}")
+    return "template"
+
+
+def put_back_copy(maintenance: Secret, database: str) -> bool:
+    """Put the copy in the database's place; False when there is none."""
+    kept = database + KEPT
+    if not rows(maintenance, "SELECT 1 FROM pg_database WHERE datname = %s", (kept,)):
+        return False
+    act(
+        maintenance,
+        f"DROP DATABASE IF EXISTS {name(database)} WITH (FORCE)",
+        f"ALTER DATABASE {name(kept)} RENAME TO {name(database)}",
+    )
+    return True
+
+
 def name(word: str) -> str:
     """An identifier, quoted."""
     return '"' + word.replace('"', '""') + '"'

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from backstay.adapters.store import duties, journal, leases, outbox
 from backstay.adapters.store.codec import DEPLOYMENT_FIELDS, encode, from_row, timestamp, to_row
@@ -33,6 +33,13 @@ from backstay.ports.clock import Clock
 _FIXED = frozenset({"id", "app", "environment", "kind", "state", "token", "created_at"})
 
 
+_LOCKED_DEPLOYMENT = (
+    select(*(deployments.c[name] for name in sorted(DEPLOYMENT_FIELDS)))
+    .where(deployments.c.id == bindparam("named"))
+    .with_for_update()
+)
+
+
 class SqlStore(SqlReader, outbox.SqlOutbox, duties.SqlDuties):
     """A store in `database`. Safe to use from several threads.
 
@@ -43,10 +50,6 @@ class SqlStore(SqlReader, outbox.SqlOutbox, duties.SqlDuties):
     def __init__(self, database: Database, clock: Clock | None = None) -> None:
         super().__init__(database, clock)
         self.database = database
-
-    @property
-    def is_shared(self) -> bool:
-        return self.database.is_shared
 
     @retried
     def begin(
@@ -213,20 +216,22 @@ class SqlStore(SqlReader, outbox.SqlOutbox, duties.SqlDuties):
     def add_backup(self, token: int, backup: Backup) -> None:
         """Put a backup into the catalog, or change its entry when it is there already."""
         values = to_row(backup)
+        values.pop("number")
         with self.transaction() as connection:
             leases.held_under(connection, backup.app, backup.environment, token)
             if (
                 connection.execute(update(backups).where(backups.c.id == backup.id).values(values)).rowcount
                 == 0
             ):
-                connection.execute(insert(backups).values(values))
+                connection.execute(insert(backups).values(values | {"number": _next_number(connection)}))
 
     @retried
     def record_backup(self, backup: Backup) -> bool:
         with self.transaction() as connection:
             if connection.execute(select(backups.c.id).where(backups.c.id == backup.id)).first():
                 return False
-            connection.execute(insert(backups).values(to_row(backup)))
+            values = to_row(backup) | {"number": _next_number(connection)}
+            connection.execute(insert(backups).values(values))
         return True
 
     @retried
@@ -280,8 +285,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox, duties.SqlDuties):
         return have
 
     def _locked_deployment(self, connection: Connection, deployment: str) -> Deployment:
-        statement = select(deployments).where(deployments.c.id == deployment).with_for_update()
-        row = connection.execute(statement).one_or_none()
+        row = connection.execute(_LOCKED_DEPLOYMENT, {"named": deployment}).one_or_none()
         if row is None:
             raise StoreError(
                 f"the state store {self.database.name} has no deployment {deployment}",
@@ -294,6 +298,12 @@ class SqlStore(SqlReader, outbox.SqlOutbox, duties.SqlDuties):
 
     def _now(self) -> str:
         return timestamp(datetime.fromtimestamp(self.now_s(), UTC))
+
+
+def _next_number(connection: Connection) -> int:
+    """The order of entry, which no clock decides."""
+    highest: int = connection.execute(select(func.coalesce(func.max(backups.c.number), 0))).scalar_one()
+    return highest + 1
 
 
 def open_store(
