@@ -30,19 +30,19 @@ def told(store: SqlStore) -> list[tuple[str, str, str]]:
     return [(row.status, row.message, row.channel) for row in reversed(store.notifications(APP))]
 
 
-def test_watching_begins_once(store: SqlStore, path: Path, clock: StillClock) -> None:
+def test_watching_begins_once(store: SqlStore, place: Path | str, clock: StillClock) -> None:
     assert store.watched_since(APP, ENV) is None
     since = store.watch(APP, ENV)
     clock.advance(3600)
-    assert store.watch(APP, ENV) == since == open_reader(path).watched_since(APP, ENV)
+    assert store.watch(APP, ENV) == since == open_reader(place).watched_since(APP, ENV)
     assert store.watch(APP, "uat") > since
 
 
-def test_a_run_is_kept_from_its_beginning_to_its_end(store: SqlStore, path: Path, clock: StillClock) -> None:
+def test_a_run_is_kept_from_its_beginning_to_its_end(store: SqlStore, place: Path | str, clock: StillClock) -> None:
     due = datetime(2026, 3, 1, 2, tzinfo=UTC)
     run = store.begin_duty(APP, ENV, Duty.BACKUP, due, samples.owner())
     assert (run.outcome, run.due_at, run.began_at) == (Outcome.RUNNING, "2026-03-01T02:00:00.000Z", NOW)
-    assert open_reader(path).duty_runs(APP, ENV) == [run]
+    assert open_reader(place).duty_runs(APP, ENV) == [run]
     clock.advance(60)
     store.end_duty(run.id, Outcome.FAILED, "disk full")
     ended = replace(run, outcome=Outcome.FAILED, ended_at="2026-03-01T12:01:00.123Z", detail="disk full")
@@ -72,19 +72,19 @@ def test_very_old_runs_of_a_duty_are_forgotten_and_no_others(
     assert store.duty_runs(APP, ENV, Duty.LOG_REVIEW) == [review]
 
 
-def test_a_drill_comes_back_with_all_its_proofs(store: SqlStore, path: Path) -> None:
+def test_a_drill_comes_back_with_all_its_proofs(store: SqlStore, place: Path | str) -> None:
     kept = store.record_drill(DRILL)
     other = store.record_drill(replace(DRILL, kind=DrillKind.ROLLBACK, ok=True, rpo_s=None, proofs=()))
     assert kept == replace(DRILL, id=kept.id)
-    assert open_reader(path).drills(APP, ENV) == store.drills(APP, ENV) == [other, kept]
+    assert open_reader(place).drills(APP, ENV) == store.drills(APP, ENV) == [other, kept]
     assert store.drills(APP, ENV, DrillKind.RESTORE) == [kept]
     assert store.drills(APP, "uat") == []
 
 
-def test_an_alarm_is_told_once_and_once_when_it_is_mended(store: SqlStore, path: Path) -> None:
+def test_an_alarm_is_told_once_and_once_when_it_is_mended(store: SqlStore, place: Path | str) -> None:
     assert store.raise_alarm(APP, ENV, Subject.RPO, "20 min would be lost", CHANNELS)
     assert not store.raise_alarm(APP, ENV, Subject.RPO, "25 min would be lost", CHANNELS)
-    (alarm,) = open_reader(path).alarms(APP, ENV)
+    (alarm,) = open_reader(place).alarms(APP, ENV)
     assert (alarm.subject, alarm.since, alarm.message) == (Subject.RPO, NOW, "25 min would be lost")
     assert store.clear_alarm(APP, ENV, Subject.RPO, "a backup was made", CHANNELS)
     assert not store.clear_alarm(APP, ENV, Subject.RPO, "again", CHANNELS)
