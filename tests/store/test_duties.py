@@ -38,7 +38,9 @@ def test_watching_begins_once(store: SqlStore, place: Path | str, clock: StillCl
     assert store.watch(APP, "uat") > since
 
 
-def test_a_run_is_kept_from_its_beginning_to_its_end(store: SqlStore, place: Path | str, clock: StillClock) -> None:
+def test_a_run_is_kept_from_its_beginning_to_its_end(
+    store: SqlStore, place: Path | str, clock: StillClock
+) -> None:
     due = datetime(2026, 3, 1, 2, tzinfo=UTC)
     run = store.begin_duty(APP, ENV, Duty.BACKUP, due, samples.owner())
     assert (run.outcome, run.due_at, run.began_at) == (Outcome.RUNNING, "2026-03-01T02:00:00.000Z", NOW)
