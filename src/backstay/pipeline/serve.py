@@ -90,6 +90,7 @@ class Served:
     environment: Environment
     duties: Duties
     folder: Path | None
+    since: datetime
     keeper: Keeper | None = None
     next_measure: float = 0.0
     next_sweep: float = 0.0
@@ -135,9 +136,9 @@ class Serve:
         self._served.clear()
 
     def _take_up(self, environment: Environment) -> Served:
-        self.ports.store.watch(environment.app, environment.name)
+        since = self.ports.store.watch(environment.app, environment.name)
         duties, folder = Duties(self.ports, environment, self.tell), self.folder_of(environment)
-        served = Served(environment, duties, folder, began=self.ports.clock.monotonic())
+        served = Served(environment, duties, folder, since, began=self.ports.clock.monotonic())
         served.duties.adopt()
         try:
             watch = self.watch_of(environment)
@@ -219,7 +220,7 @@ class Serve:
         receiving = served.keeper is not None and _wal_fault(served.keeper.watch) is None
         cover = Cover(
             moment=now,
-            since=ports.store.watched_since(environment.app, environment.name) or now,
+            since=served.since,
             slot=ports.calendar.last(expression, now) if expression else None,
             newest=seen.protection.backup,
             rpo_s=environment.policy.rpo_s,
@@ -239,7 +240,7 @@ class Serve:
         now = ports.clock.now()
         due = scheduled_due(
             ports.calendar.last(expression, now),
-            ports.store.watched_since(environment.app, environment.name) or now,
+            served.since,
             self._last_drill(served),
             now,
         )
