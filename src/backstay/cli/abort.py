@@ -18,7 +18,7 @@ def command(settings: Settings, environment: str) -> int:
     """Stop the deployment under way in ENV safely: what was started is undone, the old release serves."""
     from backstay.cli.follow import follow
     from backstay.cli.launch import beginner, wait_quietly
-    from backstay.pipeline.begin import unfinished
+    from backstay.pipeline.left import unfinished
 
     found = project(settings, environment)
     store = found.store()

@@ -18,7 +18,7 @@ def command(settings: Settings, environment: str) -> int:
     Ends with the deployment's own exit status.
     """
     from backstay.cli.follow import follow
-    from backstay.pipeline.begin import unfinished
+    from backstay.pipeline.left import unfinished
 
     found = project(settings, environment)
     active = unfinished(found.reader(), found.app, environment)

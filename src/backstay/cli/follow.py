@@ -58,12 +58,19 @@ def watch(store: Reader, deployment: str, after: int = 0) -> Iterator[Event]:
         if now.state.is_final and not mine:
             return
         if held is not None and mine and host.presence(held.owner) is Presence.GONE:
-            raise NeedsAttention(
-                f"the worker of deployment {deployment} died (pid {held.owner.pid})",
-                hint=f"the next deploy, rollback or abort of {now.environment} recovers it first",
-                state=f"{now.environment} is {now.state}; what served goes on serving",
-            )
+            raise _left(now, f"the worker of deployment {deployment} died (pid {held.owner.pid})")
+        if not mine and not _must(store.deployment(deployment)).state.is_final:
+            raise _left(now, f"nobody works on deployment {deployment} any more")
         time.sleep(POLL_S)
+
+
+def _left(now: Deployment, what: str) -> NeedsAttention:
+    """What to say of a deployment that lost its worker before its end."""
+    return NeedsAttention(
+        what,
+        hint=f"backstay recover {now.environment} brings it to an end",
+        state=f"{now.environment} is {now.state}; what served goes on serving",
+    )
 
 
 def finish(settings: Settings, store: Store, deployment: str) -> int:

@@ -40,6 +40,18 @@ def rollback(run: Run) -> None:
             saga.do(STAGE)
             saga.do(HEALTH)
             saga.do(SMOKE)
+    except LeaseLost:
+        raise
+    except BackstayError as error:
+        needs_attention(saga, error)
+    else:
+        prove(saga)
+
+
+def prove(saga: Saga) -> None:
+    """Switch, prove the target in public, tidy up, end; also where an earlier worker had switched already."""
+    run = saga.run
+    try:
         saga.do(SWITCH)
         if run.plan.is_warm:
             saga.do_leniently(SNAPSHOT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from backstay.domain.room import Connections, Reach
@@ -15,7 +16,7 @@ CONTENT = b"dump"
 
 class FakeDatabase:
     """Remembers its dumps and their sizes. `fault` is the message of the next failures; `undeletable` stay;
-    `unreachable` makes `reach` fail with that reason."""
+    `unreachable` makes `reach` fail with that reason. `half_way` is called while a dump is written."""
 
     def __init__(self) -> None:
         self.unreachable: str | None = None
@@ -25,6 +26,7 @@ class FakeDatabase:
         self.orders: list[DumpOrder] = []
         self.files: dict[Path, int] = {}
         self.notes: tuple[str, ...] = ()
+        self.half_way: Callable[[str], None] = lambda what: None
 
     @property
     def dumps(self) -> list[Path]:
@@ -37,6 +39,10 @@ class FakeDatabase:
         path = order.folder / f"{order.name}.dump"
         if path in self.files:
             raise NameTaken(f"{path} is there already")
+        partial = path.with_name(path.name + ".partial")
+        self.files[partial] = 0
+        self.half_way("database.dump, partial")
+        del self.files[partial]
         self.orders.append(order)
         self.files[path] = len(CONTENT)
         return Dump(path, len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), self.notes)

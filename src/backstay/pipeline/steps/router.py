@@ -14,7 +14,9 @@ class RouterStep:
     title = "make sure the router runs and listens"
 
     def do(self, run: Run) -> dict[str, Any]:
-        gateway = self._known_gateway(run) or self._gateway(run)
+        # Before the flip of a warm rollback not even the engine is asked, so that going back works, and works at once,
+        # although the engine is ill.
+        gateway = (known_gateway(run) if run.plan.is_warm else None) or self._gateway(run)
         binds = run.binds(gateway)
         run.world.router.ensure(binds, run.nonce, run.token)
         weights = run.world.router.state().weights
@@ -23,16 +25,6 @@ class RouterStep:
             "binds": [str(bind) for bind in binds],
             "weights": {slot.value: weights.get(slot, 0) for slot in Slot},
         }
-
-    def _known_gateway(self, run: Run) -> str | None:
-        """For a warm rollback, what the live deployment found: before the flip not even the engine is asked, so that
-        going back works, and works at once, although the engine is ill."""
-        serving = run.plan.before.serving
-        if not run.plan.is_warm or serving is None:
-            return None
-        journal = run.world.store.steps(serving.deployment)
-        found = [record.result.get("gateway") for record in journal if record.name == self.name]
-        return found[-1] if found else None
 
     def _gateway(self, run: Run) -> str:
         environment = run.environment
@@ -46,3 +38,14 @@ class RouterStep:
 
     def undo(self, run: Run, record: StepRecord) -> None:
         """A router that runs and serves as before is no harm; the network stays for the next attempt."""
+
+
+def known_gateway(run: Run) -> str | None:
+    """The network's gateway as this deployment found it, else as the one did that serves; None when neither got so far."""
+    serving = run.plan.before.serving
+    for deployment in (run.id, serving.deployment if serving else None):
+        journal = run.world.store.steps(deployment) if deployment else []
+        for record in journal:
+            if record.name == RouterStep.name and (gateway := record.result.get("gateway")):
+                return str(gateway)
+    return None
