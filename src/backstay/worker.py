@@ -107,7 +107,7 @@ def perform(run: Run, lease: Lease) -> None:
         if recovering:
             raise
         _reverse(run, error)
-    except Exception as error:  # noqa: BLE001 - the last net: whatever broke, the environment must not stay half-way
+    except Exception as error:
         report = run.redact("".join(traceback.format_exception(error)))
         print(report, file=sys.stderr, flush=True)
         broken = BackstayError(

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from backstay.domain.deployment import Wish
-from backstay.domain.policy import Policy
-from backstay.domain.slot import Slot
 from backstay.domain.smoke import Answer
 from backstay.domain.verdict import Traffic
+from backstay.ports.engine import ContainerSpec
 from tests.crash.town import Mortal
+from tests.pipeline.conftest import PUBLIC_PORT
 
 Act = Callable[[Mortal], object]
 
@@ -23,14 +23,17 @@ def nothing(mortal: Mortal) -> None:
 class Scene:
     """What was before, what goes wrong meanwhile (also for whoever recovers), and the command in which it dies.
 
-    `stuck` allows an end that needs a person: neither slot is good then.
+    `since` is the step in which the trouble begins: what comes before it is died in by other scenes already.
+    `stuck` allows an end that needs a person: neither slot is good then. `broken`: what serves does not, at first.
     """
 
     name: str
     before: tuple[str, ...]
     act: Act
     trouble: Callable[[Mortal], None] = nothing
+    since: str | None = None
     stuck: bool = False
+    broken: bool = False
 
 
 def _sick_newcomer(mortal: Mortal) -> None:
@@ -97,6 +100,45 @@ def _old_slot_dies_and_new_is_bad(mortal: Mortal) -> None:
     _bad_under_traffic(mortal)
 
 
+def _after_a_reboot(mortal: Mortal) -> None:
+    """Nothing runs, and nothing answers before it was started."""
+    town = mortal.town
+    town.router.stop()
+    for id_ in list(town.engine.containers):
+        town.engine.change(id_, running=False, exit_code=137)
+
+    def answer(port: int, path: str) -> Answer:
+        up = {c.port for c in town.engine.containers.values() if c.running}
+        return Answer(200) if port in up or port == PUBLIC_PORT else Answer(error="refused")
+
+    town.prober.answer = answer
+
+
+def _led_elsewhere(mortal: Mortal) -> None:
+    """Somebody moved the traffic by hand, the holder is gone, and a container was published anew."""
+    town = mortal.town
+    town.router.live = town.router.filed = mortal.slots.target
+    town.router.kept = False
+    standby = mortal.slots.standby
+    assert standby is not None
+    for placement in standby.placements.values():
+        town.engine.change(placement.container, port=placement.port + 500)
+
+
+def _left_over(mortal: Mortal) -> None:
+    """What dead deployments left, beside what is nobody's business."""
+    town = mortal.town
+    labels = {
+        "backstay.app": "shop",
+        "backstay.environment": "dev",
+        "backstay.deployment": "d1",
+        "backstay.token": "1",
+    }
+    for name in ("shop-dev-backend-dead-migrate", "shop-dev-frontend-dead"):
+        town.engine.run(ContainerSpec(name, "image", "net", labels, restarts=False))
+    town.database.files[town.folder / "shop_dev_20261123_090000000.dump.partial"] = 0
+
+
 def _wished(mortal: Mortal, wish: Wish, second: float) -> None:
     """Somebody asks for it that many seconds after the beginning."""
     at = mortal.clock.elapsed_s + second
@@ -115,33 +157,39 @@ def _deploy(version: str, *only: str) -> Act:
 
 SCENES = [
     Scene("the first deploy", (), _deploy("v1")),
-    Scene("a first deploy that is never healthy", (), _deploy("v1"), _sick_newcomer),
-    Scene("the first deploy, bad under traffic", (), _deploy("v1"), _bad_under_traffic),
+    Scene("a first deploy that is never healthy", (), _deploy("v1"), _sick_newcomer, since="health"),
+    Scene("the first deploy, bad under traffic", (), _deploy("v1"), _bad_under_traffic, since="bake"),
     Scene("the second deploy", ("v1",), _deploy("v2")),
     Scene("a deploy over two warm slots", ("v1", "v2"), _deploy("v3")),
     Scene("a deploy of one component", ("v1", "v2"), _deploy("v3", "backend")),
-    Scene("the live version again", ("v1", "v2"), _deploy("v2")),
-    Scene("a failed backup", ("v1",), _deploy("v2"), _backup_fails),
-    Scene("a failed migration", ("v1",), _deploy("v2"), _migration_fails),
-    Scene("a migration that takes its time", ("v1",), _deploy("v2"), _migration_lasts),
-    Scene("a deploy that is never healthy", ("v1", "v2"), _deploy("v3"), _sick_newcomer),
-    Scene("a deploy that fails its smoke test", ("v1", "v2"), _deploy("v3"), _bad_newcomer),
-    Scene("a deploy that the router finds down", ("v1", "v2"), _deploy("v3"), _router_finds_it_down),
-    Scene("a deploy that is wrong in public", ("v1", "v2"), _deploy("v3"), _wrong_in_public),
-    Scene("a deploy that turns bad in its bake", ("v1", "v2"), _deploy("v3"), _bad_under_traffic),
+    Scene("a failed backup", ("v1",), _deploy("v2"), _backup_fails, since="backup"),
+    Scene("a failed migration", ("v1",), _deploy("v2"), _migration_fails, since="migrate"),
+    Scene("a migration that takes its time", ("v1",), _deploy("v2"), _migration_lasts, since="migrate"),
+    Scene("a deploy that is never healthy", ("v1", "v2"), _deploy("v3"), _sick_newcomer, since="health"),
+    Scene("a deploy that fails its smoke test", ("v1", "v2"), _deploy("v3"), _bad_newcomer, since="smoke"),
+    Scene("a deploy that the router finds down", ("v1", "v2"), _deploy("v3"), _router_finds_it_down, since="switch"),
+    Scene("a deploy that is wrong in public", ("v1", "v2"), _deploy("v3"), _wrong_in_public, since="public-smoke"),
+    Scene("a deploy that turns bad in its bake", ("v1", "v2"), _deploy("v3"), _bad_under_traffic, since="bake"),
     Scene("a deploy reversed by hand in its bake", ("v1", "v2"), _deploy("v3"),
-          lambda mortal: _wished(mortal, Wish.ROLLBACK, 4)),
+          lambda mortal: _wished(mortal, Wish.ROLLBACK, 4), since="bake"),
     Scene("a deploy aborted in its bake", ("v1", "v2"), _deploy("v3"),
-          lambda mortal: _wished(mortal, Wish.ABORT, 4)),
-    Scene("a deploy whose old slot dies", ("v1", "v2"), _deploy("v3"), _old_slot_dies, stuck=True),
-    Scene("a deploy with no good slot", ("v1", "v2"), _deploy("v3"), _old_slot_dies_and_new_is_bad, stuck=True),
+          lambda mortal: _wished(mortal, Wish.ABORT, 4), since="bake"),
+    Scene("a deploy whose old slot dies", ("v1", "v2"), _deploy("v3"), _old_slot_dies, since="switch", stuck=True),
+    Scene("a deploy with no good slot", ("v1", "v2"), _deploy("v3"), _old_slot_dies_and_new_is_bad, since="switch",
+          stuck=True),
     Scene("a warm rollback", ("v1", "v2"), lambda mortal: mortal.rollback()),
     Scene("a warm rollback that is wrong in public", ("v1", "v2"), lambda mortal: mortal.rollback(),
-          _wrong_in_public, stuck=True),
+          _wrong_in_public, since="public-smoke", stuck=True),
     Scene("a warm rollback from a slot that is dead", ("v1", "v2"), lambda mortal: mortal.rollback(), _old_slot_dies),
     Scene("a cold rollback", ("v1", "v2", "v3"), lambda mortal: mortal.rollback(to="v1")),
     Scene("a cold rollback that is never healthy", ("v1", "v2", "v3"), lambda mortal: mortal.rollback(to="v1"),
-          _sick_newcomer, stuck=True),
+          _sick_newcomer, since="health", stuck=True),
+    Scene("recovery after a reboot", ("v1", "v2"), lambda mortal: mortal.recover(), _after_a_reboot, broken=True),
+    Scene("recovery of a router led elsewhere", ("v1", "v2"), lambda mortal: mortal.recover(), _led_elsewhere,
+          broken=True),
+    Scene("recovery of what was left over", ("v1", "v2"), lambda mortal: mortal.recover(), _left_over),
+    Scene("a deploy after a reboot", ("v1", "v2"), _deploy("v3"), _after_a_reboot, broken=True),
+    Scene("a rollback after a reboot", ("v1", "v2"), lambda mortal: mortal.rollback(), _after_a_reboot, broken=True),
     Scene("a rollback of one component", ("v1", "v2"), lambda mortal: mortal.rollback("backend", force=True)),
 ]  # fmt: skip
 
@@ -157,6 +205,3 @@ def mend(mortal: Mortal) -> None:
     town.engine.lasting.clear()
     town.database.fault = None
     mortal.clock.on_tick = lambda elapsed_s: None
-
-
-__all__ = ["SCENES", "Policy", "Scene", "Slot", "mend"]

@@ -6,6 +6,7 @@ kill -9 would leave it. Nothing of the process is kept, so nothing of it can hel
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from backstay.domain.lease import Lease, Owner, Presence
 from backstay.domain.plan import Plan
 from backstay.domain.slot import Slot, Slots
 from backstay.pipeline.begin import Beginner
+from backstay.pipeline.maintain import maintain
 from backstay.pipeline.record import as_record, from_record
 from backstay.pipeline.resolve import plan_deploy, plan_rollback
 from backstay.pipeline.run import Run, World
@@ -71,9 +73,14 @@ class Mortal:
         self.world: World = replace(
             self.town.world,
             store=moments.of(self.store, "store", WRITES),
-            **{name: moments.of(getattr(self.town, name), name) for name in ("engine", "router", "database", "prober")},
+            **{
+                name: moments.of(getattr(self.town, name), name)
+                for name in ("engine", "router", "database", "prober")
+            },
         )
         self.number = 0
+        self.is_new = True
+        self._cached: tuple[Key, Key, Key] = ((), (), ())
 
     def close(self) -> None:
         self._disk.close()
@@ -98,6 +105,7 @@ class Mortal:
         """`backstay recover`."""
         self._restart()
         self._beginner().recover(APP, ENV, lambda dead: None)
+        maintain(self._beginner(), APP, ENV, lambda environment: self.world)
 
     def _command(self, plan: Callable[[], Plan]) -> Deployment:
         self._restart()
@@ -133,15 +141,16 @@ class Mortal:
     # ---- death
 
     @contextmanager
-    def dying(self, known: set[Key]) -> Iterator[list[Moment]]:
-        """Every moment of what is done inside whose world is not `known` yet. `self.seen` counts all of them."""
+    def dying(self, known: set[Key], since: str | None = None) -> Iterator[list[Moment]]:
+        """Every moment of what is done inside whose world is not `known` yet; with `since`, from that step on.
+        `self.seen` counts all of them."""
         found: list[Moment] = []
         self.seen = 0
 
         def at(what: str) -> None:
             self.seen += 1
             key = self.key()
-            if key not in known:
+            if key not in known and (since is None or self._has_come_to(since)):
                 known.add(key)
                 found.append(self.keep(what, key))
 
@@ -150,6 +159,10 @@ class Mortal:
             yield found
         finally:
             self._at = lambda what: None
+
+    def _has_come_to(self, step: str) -> bool:
+        journal = self._cached[2][1]
+        return bool(journal) and any(row[:2] == (f"d{self.number}", step) for row in journal)
 
     def keep(self, what: str, key: Key) -> Moment:
         """The world as it is now."""
@@ -162,6 +175,7 @@ class Mortal:
         with closing(sqlite3.connect(":memory:")) as copy:
             copy.deserialize(moment.disk[:18] + _NO_WAL + moment.disk[20:])
             copy.backup(self._disk)
+        self._cached = ((), (), ())
         for name in _KEPT:
             getattr(self.town, name).__dict__.update(_copy(moment.doubles[name]))
         self.number = moment.doubles["self"]["number"]
@@ -177,21 +191,38 @@ class Mortal:
 
     def key(self) -> Key:
         """All that whoever comes later can see and decide from; not the times, and not what is only told to people."""
-        ask = lambda query: tuple(self._disk.execute(query).fetchall())  # noqa: E731
-        lease = ask("SELECT token, owner IS NULL, deployment FROM leases")
+        lease, recorded = self._recorded()
         router, engine = self.town.router, self.town.engine
         return (
-            ask("SELECT id, state, wish, exit_status, automatic FROM deployments ORDER BY number"),
-            ask("SELECT deployment, name, state, length(result) > 2, error IS NULL FROM steps ORDER BY 1, position"),
-            ask("SELECT count(*) FROM events WHERE kind = 'recovery_started'"),
-            ask("SELECT count(*) FROM backups"),
-            _placed(self.slots),
-            tuple(row[1:] for row in lease),
+            *recorded,
             tuple(sorted((c.name, c.running, c.exit_code) for c in engine.containers.values())),
             (router.running, router.live, router.filed, bool(lease) and router.token == lease[0][0]),
             tuple(sorted((slot, _ports(router.loaded[slot])) for slot in router.loaded)),
             tuple(sorted(str(path) for path in self.town.database.files)),
         )
+
+    def _recorded(self) -> tuple[Key, Key]:
+        """What is in the store, read anew only after a change: the lease, and all that decides."""
+        version = self._ask("PRAGMA data_version")
+        if self._cached[0] != version:
+            lease = self._ask("SELECT token, owner IS NULL, deployment FROM leases")
+            recorded = (
+                self._ask("SELECT id, state, wish, exit_status, automatic FROM deployments ORDER BY number"),
+                self._ask(
+                    "SELECT deployment, name, state, length(result) > 2, error IS NULL FROM steps ORDER BY 1, 2"
+                ),
+                self._ask("SELECT count(*) FROM events WHERE kind = 'recovery_started'"),
+                self._ask("SELECT count(*) FROM backups"),
+                tuple(
+                    re.sub(r'"since":"[^"]*"', "", row[0]) for row in self._ask("SELECT content FROM slots")
+                ),
+                tuple(row[1:] for row in lease),
+            )
+            self._cached = version, lease, recorded
+        return self._cached[1:]
+
+    def _ask(self, query: str) -> Key:
+        return tuple(self._disk.execute(query).fetchall())
 
     def faults(self) -> list[str]:
         """What is not as it must be at every moment, whoever died before: somebody serves, whole and of one release."""
@@ -202,8 +233,13 @@ class Mortal:
         ports = {c.port: c for c in engine.containers.values() if c.running}
         upstreams = router.loaded[router.live].upstreams if router.live in router.loaded else None
         if not upstreams:
-            return [f"the router leads to {router.live}, where nothing stands"]
-        found += [f"{name} of the slot with the traffic does not run" for name, u in upstreams.items() if u.port not in ports]
+            # A first deploy that is taken back leads to the empty slot: nothing served before it.
+            return [] if self.is_new else [f"the router leads to {router.live}, where nothing stands"]
+        found += [
+            f"{name} of the slot with the traffic does not run"
+            for name, u in upstreams.items()
+            if u.port not in ports
+        ]
         mapping = slots.mappings.get(router.live)
         placed = {p.port for p in mapping.placements.values()} if mapping else set()
         if placed != {u.port for u in upstreams.values()}:
@@ -223,17 +259,10 @@ _KEPT = ("engine", "router", "database")
 
 def _copy(values: dict[str, Any]) -> dict[str, Any]:
     """A double's state: containers of values that never change themselves."""
-    return {name: value.copy() if isinstance(value, dict | list | set) else value for name, value in values.items()}
-
-
-def _placed(slots: Slots) -> Key:
-    return (
-        slots.live,
-        *(
-            (slot, mapping.release, mapping.deployment, tuple(sorted((p.name, p.port) for p in mapping.placements.values())))
-            for slot, mapping in sorted(slots.mappings.items())
-        ),
-    )
+    return {
+        name: value.copy() if isinstance(value, dict | list | set) else value
+        for name, value in values.items()
+    }
 
 
 def _ports(routes: Any) -> Key:

@@ -36,7 +36,19 @@ BEFORE = ("check", "snapshot", "router", "pull")
 RUNBOOKS: dict[str, tuple[DeploymentKind, tuple[str, ...]]] = {
     "deploy with a migration": (
         DEPLOY,
-        (*BEFORE, "backup", "migrate", "start", "stage", "health", "smoke", "switch", "public-smoke", "bake", "retire"),
+        (
+            *BEFORE,
+            "backup",
+            "migrate",
+            "start",
+            "stage",
+            "health",
+            "smoke",
+            "switch",
+            "public-smoke",
+            "bake",
+            "retire",
+        ),
     ),
     "deploy without one": (
         DEPLOY,
@@ -45,7 +57,18 @@ RUNBOOKS: dict[str, tuple[DeploymentKind, tuple[str, ...]]] = {
     "warm rollback": (ROLLBACK, ("health", "router", "switch", "snapshot", "public-smoke", "retire")),
     "cold rollback": (
         ROLLBACK,
-        ("snapshot", "router", "pull", "start", "stage", "health", "smoke", "switch", "public-smoke", "retire"),
+        (
+            "snapshot",
+            "router",
+            "pull",
+            "start",
+            "stage",
+            "health",
+            "smoke",
+            "switch",
+            "public-smoke",
+            "retire",
+        ),
     ),
 }
 WISHES = (None, Wish.ABORT, Wish.ROLLBACK)
@@ -104,7 +127,9 @@ def story(runbook: str, done: str, wish: Wish | None = None) -> Story:
 def test_the_runbooks_here_have_every_step_there_is() -> None:
     assert {name for _, names in RUNBOOKS.values() for name in names} == STEPS
     assert sum(len(list(journals(names))) for _, names in RUNBOOKS.values()) > 600
-    assert {(told.kind, told.last) for told in stories()} >= {(k, n) for k, ns in RUNBOOKS.values() for n in ns}
+    assert {(told.kind, told.last) for told in stories()} >= {
+        (k, n) for k, ns in RUNBOOKS.values() for n in ns
+    }
 
 
 def test_every_journal_in_every_world_gets_a_course_and_a_reason() -> None:
@@ -234,7 +259,7 @@ def test_only_an_undone_step_surely_left_nothing(state: StepState) -> None:
 
 
 def test_a_journal_without_a_format_is_of_the_first_and_understood() -> None:
-    kind, names = RUNBOOKS["deploy with a migration"]
+    names = RUNBOOKS["deploy with a migration"][1]
     records = journal(names, (StepState.DONE,) * len(names))
     for recorded in ({}, *({"format": f, "backstay": "0.1.0"} for f in UNDERSTOOD)):
         assert unreadable(recorded, records, "0.1.0") is None

@@ -89,11 +89,16 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What the journal tells, reduced to what decides."""
+    """What the journal tells, reduced to what decides.
+
+    `switched`: the switch was begun. `blamed`: a step failed. `reversing`: going back had begun, or was asked for
+    (`stopped`).
+    """
 
     kind: DeploymentKind
     switched: bool
     proven: bool
+    blamed: bool
     reversing: bool
     stopped: bool
     last: str | None
@@ -103,14 +108,15 @@ class Story:
         """`wish` is what a person asked for meanwhile: a deployment that is to be stopped is not finished."""
         switch = next((r.position for r in journal if r.name == "switch"), None)
         proven = any(r.name == PROOFS[kind] and r.state is StepState.DONE for r in journal)
-        failed = any(r.state is StepState.FAILED and not is_lenient(r, switch) for r in journal)
+        blamed = culprit(journal) is not None
         going_back = any(r.state in (StepState.UNDOING, StepState.UNDONE) for r in journal)
         stopped = wish is not None and not proven
         return cls(
             kind,
             switched=switch is not None,
             proven=proven,
-            reversing=failed or going_back or stopped,
+            blamed=blamed,
+            reversing=blamed or going_back or stopped,
             stopped=stopped,
             last=journal[-1].name if journal else None,
         )
@@ -143,7 +149,9 @@ def decide(story: Story, seen: Observed, tried: int) -> Decision:
     Nobody is ever sent to a slot that does not answer, and no release that was not proven goes forward.
     """
     if tried >= MOST_TRIES:
-        return Decision(Course.STAY, f"recovery was tried {tried} times and died each time", calls_person=True)
+        return Decision(
+            Course.STAY, f"recovery was tried {tried} times and died each time", calls_person=True
+        )
     if seen.carries is None and story.switched:
         return Decision(Course.STAY, "the router does not tell which slot has the traffic", calls_person=True)
     if story.is_to_finish and (story.proven or seen.carries):
@@ -167,7 +175,7 @@ def _finish(story: Story, seen: Observed) -> Decision:
 
 def _take_back(story: Story, seen: Observed) -> Decision:
     """Undo, unless that would send people to a slot that is dead."""
-    calls = story.calls_person and story.reversing
+    calls = story.calls_person and story.blamed
     if not seen.carries:
         why = "going back had begun" if story.reversing else "it had not switched the traffic"
         return Decision(Course.UNDO, why, calls_person=calls)
@@ -182,14 +190,17 @@ def _where(story: Story) -> str:
     return f"it died in {story.last}" if story.last else "it died before its first step"
 
 
-def is_lenient(record: StepRecord, switch: int | None) -> bool:
-    """Whether the step's failure reverses nothing; `switch` is the position of the switch, if it was begun."""
-    return record.name in LENIENT and switch is not None and switch < record.position
+def culprit(journal: Sequence[StepRecord]) -> StepRecord | None:
+    """The step whose failure began a reversal; it may be undone by now, its error stays. Tidying up is none."""
+    switch = next((r.position for r in journal if r.name == "switch"), None)
+    for record in journal:
+        tidied = record.name in LENIENT and switch is not None and switch < record.position
+        if record.error is not None and record.state is not StepState.DONE and not tidied:
+            return record
+    return None
 
 
-def unreadable(
-    recorded: Mapping[str, Any], journal: Sequence[StepRecord], version: str
-) -> str | None:
+def unreadable(recorded: Mapping[str, Any], journal: Sequence[StepRecord], version: str) -> str | None:
     """Why this program, `version`, must leave a deployment alone; None when it understands its whole journal.
 
     `recorded` is what was recorded beside the deployment. A step that is unknown here may have had an effect that only

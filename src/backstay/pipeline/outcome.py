@@ -10,6 +10,7 @@ from backstay.domain.step import StepState, Truth
 from backstay.errors import Aborted, BackstayError, BackupFailed, CheckFailed, NeedsAttention
 from backstay.pipeline.run import RolledBackByHand, Run, WorkerDied
 from backstay.pipeline.saga import Saga
+from backstay.pipeline.steps.retire import RetireStep
 from backstay.pipeline.times import parse_rfc3339, rfc3339
 
 FAILED_STATUS = 20
@@ -29,7 +30,7 @@ def fail(saga: Saga, error: BackstayError) -> None:
     failed_step = _failed_step(run)
     stuck = _reverse(saga, error)
     if stuck is not None:
-        _end_stuck(run, stuck, failed_step)
+        _end_stuck(saga, stuck, failed_step)
         return
     state = _reversed_state(error, flipped)
     where = "flipped back: " if flipped else ""
@@ -51,7 +52,7 @@ def needs_attention(saga: Saga, error: BackstayError) -> None:
     failed_step = _failed_step(run)
     stuck = _reverse(saga, error)
     if stuck is not None:
-        _end_stuck(run, stuck, failed_step)
+        _end_stuck(saga, stuck, failed_step)
         return
     if isinstance(error, Aborted):
         _end(run, DeploymentState.ABORTED, Aborted.exit_status, error=error, failed_step=failed_step)
@@ -64,14 +65,15 @@ def needs_attention(saga: Saga, error: BackstayError) -> None:
     _end(run, DeploymentState.NEEDS_ATTENTION, ATTENTION_STATUS, error=wrapped, failed_step=failed_step)
 
 
-def stay(run: Run, why: str) -> None:
+def stay(saga: Saga, why: str) -> None:
     """Neither forward nor back is proven good: move nothing, write down who has the traffic, and call a person."""
+    run = saga.run
     error = NeedsAttention(
         why,
         hint=f"backstay status {run.environment.name} shows both slots; then deploy a version that you trust,"
         f" or backstay rollback {run.environment.name}",
     )
-    _end_stuck(run, error, _failed_step(run))
+    _end_stuck(saga, error, _failed_step(run))
 
 
 def _reverse(saga: Saga, error: BackstayError) -> NeedsAttention | None:
@@ -82,13 +84,17 @@ def _reverse(saga: Saga, error: BackstayError) -> NeedsAttention | None:
     return next((e for e in saga.reverse() if isinstance(e, NeedsAttention)), None)
 
 
-def _end_stuck(run: Run, stuck: NeedsAttention, failed_step: str | None) -> None:
+def _end_stuck(saga: Saga, stuck: NeedsAttention, failed_step: str | None) -> None:
     """What has the traffic keeps it, and the records say so: else the next command would lead it to the other slot."""
+    run = saga.run
     state = run.world.router.state()
-    carrying = next((slot for slot in Slot if state.weights.get(slot, 0) > 0), None) if state.running else None
+    carrying = (
+        next((slot for slot in Slot if state.weights.get(slot, 0) > 0), None) if state.running else None
+    )
     slots = run.slots
     if carrying is not None and carrying is not slots.live and carrying in slots.mappings:
         run.save_slots(slots.switched(carrying))
+    saga.do_leniently(RetireStep())
     run.tell("attention_needed", f"{stuck.message}; {_serves(run)}")
     _end(run, DeploymentState.NEEDS_ATTENTION, ATTENTION_STATUS, error=stuck, failed_step=failed_step)
 

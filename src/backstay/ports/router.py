@@ -36,7 +36,8 @@ class RouterState:
 
     `token` is the one whose weight counts. `up` holds the components whose server is up, per slot. `recorded` are
     the weights it would begin with if it were started again now, and `addresses` where it looks for the components of
-    each slot, as `host:port`; a slot that it knows nothing of is absent.
+    each slot, as `host:port`; a slot that it knows nothing of is absent. `kept`: somebody is there who would start it
+    again.
     """
 
     running: bool
@@ -46,6 +47,7 @@ class RouterState:
     in_flight: Mapping[Slot, int]
     recorded: Mapping[Slot, int] = field(default_factory=dict)
     addresses: Mapping[Slot, Mapping[str, str]] = field(default_factory=dict)
+    kept: bool = True
 
 
 class Router(Protocol):

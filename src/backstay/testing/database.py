@@ -55,6 +55,12 @@ class FakeDatabase:
             raise DatabaseError(self.undeletable)
         self.files.pop(dump, None)
 
+    def sweep(self, folder: Path) -> list[str]:
+        left = [path for path in self.files if path.parent == folder and path.name.endswith(".partial")]
+        for path in left:
+            del self.files[path]
+        return [path.name for path in left]
+
     def reach(self, url: Secret, role: str, deadline_s: float) -> Reach:
         if self.unreachable is not None:
             raise DatabaseError(self.unreachable)

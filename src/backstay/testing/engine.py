@@ -20,7 +20,8 @@ class FakeEngine:
     are free, `networks_missing` whether no network was made yet, `output` the lines every container wrote.
 
     `lasting` holds parts of names of one-offs that do not end by themselves; `ran` the names of all that were started,
-    in order. `on_wait` is told who waits for what, how long. `half_way` is called in the middle of every act, where the real one has done one thing and not the next.
+    in order. `on_wait` is told who is waited for, and how long. `half_way` is called in the middle of every act, where
+    the real one has done one thing and not yet the next.
     """
 
     def __init__(self) -> None:

@@ -15,12 +15,14 @@ class FakeRouter:
     """`traffic_of` is what `traffic` answers per slot; `sick` holds slots that never come up,
     `taken` ports on which a stranger listens; `unusable` says why no HAProxy can be had.
 
-    `live` has the traffic; `filed` is what its file says, with which it begins again. `half_way` is called in the
+    `live` has the traffic; `filed` is what its file says, with which it begins again; not `kept`, nobody would start it
+    again. `half_way` is called in the
     middle of every act, where the real one has done one thing and not yet the next.
     """
 
     def __init__(self) -> None:
         self.running = False
+        self.kept = True
         self.token: int | None = None
         self.live: Slot | None = None
         self.filed: Slot | None = None
@@ -41,7 +43,7 @@ class FakeRouter:
         if not self.running:
             self.running, self.live = True, self.filed
             self.half_way("router.ensure, started")
-        self.filed = self.live
+        self.filed, self.kept = self.live, True
         self.half_way("router.ensure, filed")
         self.token = token
 
@@ -102,6 +104,7 @@ class FakeRouter:
             up={slot: frozenset(routes.upstreams or ()) for slot, routes in self.loaded.items()},
             in_flight=dict.fromkeys(Slot, 0),
             recorded=recorded,
+            kept=self.kept,
             addresses={
                 slot: {name: f"{up.host}:{up.port}" for name, up in (routes.upstreams or {}).items()}
                 for slot, routes in self.loaded.items()

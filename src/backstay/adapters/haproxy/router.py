@@ -136,8 +136,10 @@ class HaproxyRouter:
             up={slot: frozenset(r.component for r in rows if r.slot == slot and r.is_up) for slot in Slot},
             in_flight={slot: sum(r.in_flight for r in rows if r.slot == slot) for slot in Slot},
             recorded=_shares(self._read_map()),
+            kept=self.keeper.is_there(),
             addresses={
-                slot: {r.component: r.address for r in rows if r.slot == slot and not r.is_empty} for slot in filled
+                slot: {r.component: r.address for r in rows if r.slot == slot and not r.is_empty}
+                for slot in filled
             },
         )
 

@@ -6,10 +6,14 @@ from typing import Any
 
 from backstay.domain.slot import Slot
 from backstay.domain.step import StepRecord, Truth
+from backstay.pipeline.heal import heal
+from backstay.pipeline.routes import known_gateway
 from backstay.pipeline.run import Run
 
 
 class RouterStep:
+    """A router that is gone is started again, and what serves with it: going back must lead to something."""
+
     name = "router"
     title = "make sure the router runs and listens"
 
@@ -20,10 +24,12 @@ class RouterStep:
         binds = run.binds(gateway)
         run.world.router.ensure(binds, run.nonce, run.token)
         weights = run.world.router.state().weights
+        healed = () if run.plan.is_warm else heal(run, whole=False).cured
         return {
             "gateway": gateway,
             "binds": [str(bind) for bind in binds],
             "weights": {slot.value: weights.get(slot, 0) for slot in Slot},
+            "healed": [drift.what for drift in healed],
         }
 
     def _gateway(self, run: Run) -> str:
@@ -38,14 +44,3 @@ class RouterStep:
 
     def undo(self, run: Run, record: StepRecord) -> None:
         """A router that runs and serves as before is no harm; the network stays for the next attempt."""
-
-
-def known_gateway(run: Run) -> str | None:
-    """The network's gateway as this deployment found it, else as the one did that serves; None when neither got so far."""
-    serving = run.plan.before.serving
-    for deployment in (run.id, serving.deployment if serving else None):
-        journal = run.world.store.steps(deployment) if deployment else []
-        for record in journal:
-            if record.name == RouterStep.name and (gateway := record.result.get("gateway")):
-                return str(gateway)
-    return None

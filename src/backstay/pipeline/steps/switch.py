@@ -49,7 +49,9 @@ class StageStep:
         try:
             if run.world.router.state().running:
                 run.world.router.drain(target, run.environment.policy.drain_deadline_s)
-        except RouterError as error:  # a router that does not answer has nothing in flight that could be waited for
+        except (
+            RouterError
+        ) as error:  # a router that does not answer has nothing in flight that could be waited for
             run.tell("router_silent", error.message, step=self.name)
         displaced = run.plan.before.mappings.get(target)
         now = run.slots
@@ -79,15 +81,19 @@ class SwitchStep:
         return {"switch_s": switch_s}
 
     def probe(self, run: Run, record: StepRecord) -> Truth:
-        """PARTLY: the router does one thing, and would do another after a restart."""
+        """PARTLY: what the router does, what it would do after a restart, and what is recorded as live, differ."""
         state = run.world.router.state()
         if not state.running:
             return Truth.UNKNOWN
         target = run.plan.target
-        now, after_restart = state.weights.get(target, 0) > 0, state.recorded.get(target, 0) > 0
-        if now is not after_restart:
+        found = {
+            state.weights.get(target, 0) > 0,
+            state.recorded.get(target, 0) > 0,
+            run.slots.live is target,
+        }
+        if len(found) > 1:
             return Truth.PARTLY
-        return Truth.HAPPENED if now else Truth.NOT_HAPPENED
+        return Truth.HAPPENED if True in found else Truth.NOT_HAPPENED
 
     def undo(self, run: Run, record: StepRecord) -> None:
         """Law 3: the old slot is still warm; going back is the same one command."""
@@ -117,7 +123,11 @@ class SwitchStep:
     def _refuse_dead(self, run: Run, old: Slot) -> None:
         mapping = run.slots.mappings.get(old) or run.plan.before.mappings.get(old)
         previous = run.plan.previous
-        sick = first_sick(run.world.prober, mapping.placements, previous.components) if mapping and previous else None
+        sick = (
+            first_sick(run.world.prober, mapping.placements, previous.components)
+            if mapping and previous
+            else None
+        )
         if sick:
             raise NeedsAttention(
                 f"the old slot is not healthy ({sick}), so traffic stays on {run.release.version}",
