@@ -7,7 +7,7 @@ import click
 from backstay import wiring
 from backstay.cli.context import project
 from backstay.cli.options import Settings, with_common_options
-from backstay.domain.deployment import DeploymentState, Wish
+from backstay.domain.deployment import Deployment, DeploymentState, Wish
 from backstay.errors import UsageError
 
 
@@ -28,11 +28,15 @@ def command(settings: Settings, environment: str) -> int:
     store.ask(active.id, Wish.ABORT)
     held = store.lease(found.app, environment)
     if held is None or wiring.host().presence(held.owner) == "gone":
-        beginner(found.where, store, found.receivers(environment)).recover(
+        recovered = beginner(found.where, store, found.receivers(environment)).recover(
             found.app, environment, lambda dead: wait_quietly(store, dead)
         )
-        return 0
+        return _status(recovered)
     seen = max((e.seq for e in store.events(active.id)), default=0)
     follow(settings, store, active.id, after=seen)
     ended = store.deployment(active.id)
+    return _status(ended)
+
+
+def _status(ended: Deployment | None) -> int:
     return 0 if ended is not None and ended.state is not DeploymentState.NEEDS_ATTENTION else 21

@@ -128,7 +128,7 @@ def _mapping(
 
 
 def _deployment(ports: Ports, app: str, environment: str) -> dict[str, Any] | None:
-    """The deployment under way, and whether its worker lives; None when nothing is under way."""
+    """The deployment under way, whether its worker lives, and else what recovery would do; None when there is none."""
     history = ports.store.history(app, environment)
     active: Deployment | None = next((d for d in reversed(history) if not d.state.is_final), None)
     if active is None:
@@ -139,12 +139,16 @@ def _deployment(ports: Ports, app: str, environment: str) -> dict[str, Any] | No
     if held is not None and held.deployment == active.id:
         alive = ports.host.presence(held.owner) is not Presence.GONE
         worker = {"pid": held.owner.pid, "host": held.owner.host, "alive": alive}
+    from backstay.pipeline.foresee import foresee, is_dead
+
+    foreseen = foresee(ports, active) if active.token is not None and is_dead(ports, active) else None
     return {
         "id": active.id,
         "state": active.state.value,
         "release": active.version,
         "step": steps[-1].name if steps else None,
         "worker": worker,
+        "recovery": {"course": foreseen.course, "why": foreseen.why} if foreseen else None,
     }
 
 
