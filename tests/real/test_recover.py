@@ -155,4 +155,11 @@ def test_a_router_whose_holder_died_is_taken_over_without_a_failed_request(app: 
     assert app.status()["drift"] == []
 
 
-_NOTHING = {"recovered": None, "decision": None, "healed": [], "removed": [], "drift": [], "exit_status": 0}
+_NOTHING: dict[str, Any] = {
+    "recovered": None,
+    "decision": None,
+    "healed": [],
+    "removed": [],
+    "drift": [],
+    "exit_status": 0,
+}
