@@ -22,7 +22,7 @@ from tests.crash.town import APP, ENV, Key, Moment, Mortal
 FEWEST_MOMENTS = 30
 """Per command; fewer mean that something is not watched any more. A deploy has some 240."""
 
-FEWEST_WORLDS = 8
+FEWEST_WORLDS = 6
 
 SAMPLE = 6
 """Without --long, so many of the worlds that a dying recovery leaves are recovered again, per scene."""

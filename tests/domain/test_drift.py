@@ -81,7 +81,7 @@ def test_addresses_that_the_router_has_wrong_are_told_again() -> None:
 
 def test_a_container_that_stopped_is_started_in_either_slot() -> None:
     for slot, code in product(Slot, (0, 137, None)):
-        found = cures(**{f"{slot}_backend": SeenContainer(False, code, 1)})
+        found = drifts(SLOTS, GOOD, {**RUNNING, f"{slot}-backend": SeenContainer(False, code, 1)})
         assert only(found) == (f"container shop-{slot}-backend", Cure.START)
 
 
