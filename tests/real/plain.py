@@ -174,6 +174,17 @@ class PlainApp:
         )
         return Answer(done.returncode, done.stdout, done.stderr)
 
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start `backstay …` and leave it running."""
+        return subprocess.Popen(
+            self.argv(*words), env=self.env, cwd=self.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def history(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.run("history", "dev", "--json").out)
+        return found
+
     def deploy(self, version: str, *words: str) -> Answer:
         return self.run("deploy", "dev", "--version", version, "--json", *words)
 
