@@ -12,6 +12,12 @@ EDITS: Final[dict[str, tuple[str, str, int, str]]] = {
         2,
         'registr: unknown key; did you mean "registry"?',
     ),
+    "store of another kind": (
+        "app: shop",
+        "app: shop\nstore: mysql://u@h/d",
+        2,
+        "store: must be a path, sqlite:///PATH or postgresql+psycopg://",
+    ),
     "unknown component key": (
         "    health:",
         "    helth:",

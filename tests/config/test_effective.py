@@ -8,6 +8,7 @@ import pytest
 
 from backstay.config import show
 from backstay.config.effective import Setting
+from backstay.config.locate import shown_store
 from backstay.config.values import duration, write_duration
 from tests.config.samples import FULL, GOOD, written
 
@@ -71,3 +72,16 @@ def test_merged_keys_come_from_where_they_are_written(tmp_path: Path) -> None:
 )
 def test_a_written_duration_reads_the_same(text: str) -> None:
     assert duration(write_duration(duration(text))) == pytest.approx(duration(text))
+
+
+@pytest.mark.parametrize(
+    ("store", "shown"),
+    [
+        ("state.db", "state.db"),
+        ("postgresql+psycopg://me@db/x", "postgresql+psycopg://me@db/x"),
+        ("postgresql+psycopg://me:T0K@EN@db:1/x?sslmode=require", "postgresql+psycopg://me:[redacted]@db:1/x?sslmode=require"),
+        ("postgres://db/x?user=me&password=T0KEN&sslpassword=T0KEN", "postgres://db/x?user=me&password=[redacted]&sslpassword=[redacted]"),
+    ],
+)  # fmt: skip
+def test_a_store_is_shown_without_its_password(store: str, shown: str) -> None:
+    assert shown_store(store) == shown

@@ -10,7 +10,7 @@ from backstay import wiring
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
 from backstay.domain.deployment import Deployment, DeploymentState, Wish
-from backstay.domain.lease import Presence
+from backstay.domain.lease import Lease, Presence
 from backstay.errors import Locked
 from backstay.ports.store import Reader, Store
 
@@ -106,7 +106,7 @@ def _reverse(settings: Settings, found: Project, store: Store, active: Deploymen
         from backstay.cli.launch import beginner
 
         held = store.lease(found.app, active.environment)
-        if held is not None and held.deployment == active.id:
+        if held is not None and held.deployment == active.id and _is_of_this_host(held):
             wiring.host().end(held.owner)
             beginner(found.where, store, found.receivers(active.environment)).recover(
                 found.app, active.environment, lambda dead: None
@@ -116,6 +116,11 @@ def _reverse(settings: Settings, found: Project, store: Store, active: Deploymen
     ended = store.deployment(active.id)
     reversed_ = ended is not None and ended.state in (DeploymentState.ROLLED_BACK, DeploymentState.FAILED)
     return 0 if reversed_ else 21
+
+
+def _is_of_this_host(held: Lease) -> bool:
+    """Whether we could end its owner; one elsewhere needs longer to hear of the wish, and is only followed."""
+    return wiring.host().presence(held.owner) is not Presence.UNKNOWN
 
 
 def _acknowledged(store: Store, deployment: str) -> bool:

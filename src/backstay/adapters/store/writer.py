@@ -51,10 +51,6 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         super().__init__(database, clock)
         self.database = database
 
-    @property
-    def is_shared(self) -> bool:
-        return self.database.is_shared
-
     @retried
     def begin(
         self,
