@@ -201,6 +201,18 @@ class PlainApp:
     def reader(self) -> SqlReader:
         return open_reader(self.home / "state.db")
 
+    def states(self) -> list[str]:
+        """Of all deployments, newest first; read without a command, so that it can be asked often."""
+        with self.reader() as store:
+            return [d.state.value for d in reversed(store.history(self.name, "dev"))]
+
+    def step(self) -> str | None:
+        """The step at which the deployment under way is; None when there is none."""
+        with self.reader() as store:
+            newest = store.history(self.name, "dev")[-1]
+            steps = store.steps(newest.id)
+        return steps[-1].name if steps and not newest.state.is_final else None
+
     def serving(self) -> str | None:
         live = self.status()["live"]
         return live["release"] if live else None
