@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from backstay.adapters.store.codec import encode
 from backstay.adapters.store.tables import events, releases, steps
 from backstay.domain.release import Release
 from backstay.domain.step import StepState
+
+# Made once: to build a statement takes longer than to run it.
+_APPEND: Final = insert(events).values(
+    seq=select(func.coalesce(func.max(events.c.seq), 0) + 1)
+    .where(events.c.deployment == bindparam("of"))
+    .scalar_subquery()
+)
+_CHANGE: Final = update(steps).where(
+    steps.c.deployment == bindparam("of"), steps.c.name == bindparam("called")
+)
+_ADD: Final = insert(steps).values(
+    position=select(func.coalesce(func.max(steps.c.position), 0) + 1)
+    .where(steps.c.deployment == bindparam("of"))
+    .scalar_subquery()
+)
 
 
 def keep_release(connection: Connection, release: Release, now: str) -> None:
@@ -38,17 +53,17 @@ def append_event(
     data: Mapping[str, Any] | None = None,
 ) -> None:
     """Append an event under the deployment's next number, without a gap."""
-    next_seq = select(func.coalesce(func.max(events.c.seq), 0) + 1).where(events.c.deployment == deployment)
     connection.execute(
-        insert(events).values(
-            deployment=deployment,
-            seq=next_seq.scalar_subquery(),
-            at=now,
-            kind=kind,
-            step=step,
-            message=message,
-            data=encode(data or {}),
-        )
+        _APPEND,
+        {
+            "deployment": deployment,
+            "of": deployment,
+            "at": now,
+            "kind": kind,
+            "step": step,
+            "message": message,
+            "data": encode(data or {}),
+        },
     )
 
 
@@ -67,15 +82,8 @@ def write_step(
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if state is StepState.STARTED:
         changes = {"error": None, "took_s": None, "started_at": now, **changes}
-    here = update(steps).where(steps.c.deployment == deployment, steps.c.name == name)
-    if connection.execute(here.values(state=state.value, **changes)).rowcount:
+    changes["state"] = state.value
+    if connection.execute(_CHANGE, {"of": deployment, "called": name, **changes}).rowcount:
         return
-    position = select(func.coalesce(func.max(steps.c.position), 0) + 1).where(
-        steps.c.deployment == deployment
-    )
-    first: dict[str, Any] = {"started_at": now, "result": encode({}), **changes}
-    connection.execute(
-        insert(steps).values(
-            deployment=deployment, position=position.scalar_subquery(), name=name, state=state.value, **first
-        )
-    )
+    first = {"deployment": deployment, "name": name, "started_at": now, "result": encode({}), **changes}
+    connection.execute(_ADD, {"of": deployment, **first})
