@@ -18,6 +18,7 @@ from backstay.adapters.store import SqlReader, SqlStore, open_reader, open_store
 from backstay.adapters.store.sqlite import WRITE, connect, create_private, use_write_ahead_log
 from backstay.domain.lease import Lease
 from backstay.domain.step import StepState, Telling
+from backstay.pipeline.fence import Fence
 from devtools.bench.figure import Beside, Figure, Result, middle
 from tests.postgres.server import Server
 from tests.store import samples
@@ -30,8 +31,11 @@ STEPS = 20
 BAR_MS = 5.0
 """For a whole step, which is two synced commits: the intent, and that it is done."""
 
+FENCE_BAR_MS = 1.0
+
 RESULT = {"container": "c0ffee" * 10, "port": 20001, "took_s": 0.25}
 
+FENCE = "the fence, asked before each act"
 WHOLE, ONE, TWO = "a whole step, with its events", "one bare commit", "two bare commits"
 
 Acts = Mapping[str, Callable[[int], object]]
@@ -72,10 +76,11 @@ class Measured:
 def measured(place: Path | str, bare: Acts) -> Measured:
     """The store at `place`, by turns with bare commits on the same kind of database."""
     with closing(open_store(place)) as store, closing(open_reader(place)) as reader:
-        acts = writes_of(store, samples.begun(store))
+        lease = samples.begun(store)
+        acts = writes_of(store, lease)
         writes = alternate({**acts, **bare})
         processor = processor_ms(acts[WHOLE])
-        return Measured(writes, alternate(reads_of(store, reader)), processor)
+        return Measured(writes, alternate(reads_of(store, reader, lease)), processor)
 
 
 def of_file(found: Measured) -> list[Figure]:
@@ -87,8 +92,12 @@ def of_file(found: Measured) -> list[Figure]:
         Figure("  its 95th percentile", quantiles(found.writes[WHOLE], n=20)[-1], "ms"),
         Figure("  of which processor time", found.processor, "ms", spread=about),
         *(middle(what, took, "ms", beside=_bare(one, 1)) for what, took in single(found.writes)),
-        *(middle(what, took, "ms") for what, took in found.reads.items()),
+        *(middle(what, took, "ms", at_most=_bar(what)) for what, took in found.reads.items()),
     ]
+
+
+def _bar(what: str) -> float | None:
+    return FENCE_BAR_MS if what == FENCE else None
 
 
 def of_server(found: Measured, file: Measured) -> list[Figure]:
@@ -176,9 +185,11 @@ def bare_inserts(connection: psycopg.Connection[Any]) -> Acts:
     return {ONE: commit, TWO: twice}
 
 
-def reads_of(store: SqlStore, reader: SqlReader) -> Acts:
+def reads_of(store: SqlStore, reader: SqlReader, lease: Lease) -> Acts:
     """What a worker asks between its steps, and a client that follows it: `open_reader` is as in another process."""
+    fence = Fence(store, lease)
     return {
+        FENCE: lambda _: fence.check(),
         "the wish, asked by the worker": lambda _: store.wish("d1"),
         "the wish, asked by another process": lambda _: reader.wish("d1"),
         "all steps": lambda _: reader.steps("d1"),

@@ -25,6 +25,7 @@ def test_origins(tmp_path: Path) -> None:
     assert shown["app"] == Setting("app", "shop", f"{file}:1")
     assert shown["environments.prod.policy.bake"].value == "5m"
     assert shown["environments.prod.policy.bake"].origin == f"{file}:32"
+    assert shown["environments.prod.policy.lease"].value == "90s"
     assert shown["environments.prod.policy.migrate_deadline"].origin == "policy strict"
     assert shown["environments.prod.policy.smoke_every"].value == "off"
     assert shown["environments.prod.policy.triggers.restart_window"].value == "5m"

@@ -1,4 +1,8 @@
-"""Rows that only grow: releases, steps and events. All runs inside a write transaction of the caller."""
+"""Rows that only grow: releases, steps and events. All runs inside a write transaction of the caller.
+
+A step is written twice, with an event each time, so its statements are built once: building one takes longer than
+SQLite takes to run it.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +16,36 @@ from backstay.adapters.store.tables import events, releases, steps
 from backstay.domain.release import Release
 from backstay.domain.step import StepState
 
-# Made once: to build a statement takes longer than to run it.
-_APPEND: Final = insert(events).values(
-    seq=select(func.coalesce(func.max(events.c.seq), 0) + 1)
+_NEXT_SEQ: Final = (
+    select(func.coalesce(func.max(events.c.seq), 0) + 1)
     .where(events.c.deployment == bindparam("of"))
     .scalar_subquery()
 )
-_CHANGE: Final = update(steps).where(
-    steps.c.deployment == bindparam("of"), steps.c.name == bindparam("called")
+_EVENT: Final = insert(events).values(
+    deployment=bindparam("of"),
+    seq=_NEXT_SEQ,
+    at=bindparam("now"),
+    kind=bindparam("what"),
+    step=bindparam("in_step"),
+    message=bindparam("told"),
+    data=bindparam("json"),
 )
-_ADD: Final = insert(steps).values(
-    position=select(func.coalesce(func.max(steps.c.position), 0) + 1)
+_NEXT_POSITION: Final = (
+    select(func.coalesce(func.max(steps.c.position), 0) + 1)
     .where(steps.c.deployment == bindparam("of"))
     .scalar_subquery()
 )
+_FIRST_STEP: Final = insert(steps).values(
+    deployment=bindparam("of"),
+    position=_NEXT_POSITION,
+    name=bindparam("called"),
+    state=bindparam("stands"),
+    started_at=bindparam("began"),
+    result=bindparam("json"),
+    error=bindparam("fault"),
+    took_s=bindparam("lasted"),
+)
+_STEP: Final = update(steps).where(steps.c.deployment == bindparam("of"), steps.c.name == bindparam("called"))
 
 
 def keep_release(connection: Connection, release: Release, now: str) -> None:
@@ -53,18 +73,8 @@ def append_event(
     data: Mapping[str, Any] | None = None,
 ) -> None:
     """Append an event under the deployment's next number, without a gap."""
-    connection.execute(
-        _APPEND,
-        {
-            "deployment": deployment,
-            "of": deployment,
-            "at": now,
-            "kind": kind,
-            "step": step,
-            "message": message,
-            "data": encode(data or {}),
-        },
-    )
+    values = {"of": deployment, "now": now, "what": kind, "in_step": step, "told": message}
+    connection.execute(_EVENT, {**values, "json": encode(data or {})})
 
 
 def write_step(
@@ -82,8 +92,8 @@ def write_step(
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if state is StepState.STARTED:
         changes = {"error": None, "took_s": None, "started_at": now, **changes}
-    changes["state"] = state.value
-    if connection.execute(_CHANGE, {"of": deployment, "called": name, **changes}).rowcount:
+    here = {"of": deployment, "called": name}
+    if connection.execute(_STEP.values(state=state.value, **changes), here).rowcount:
         return
-    first = {"deployment": deployment, "name": name, "started_at": now, "result": encode({}), **changes}
-    connection.execute(_ADD, {"of": deployment, **first})
+    first = {"began": now, "json": given["result"] or encode({}), "fault": error, "lasted": took_s}
+    connection.execute(_FIRST_STEP, {**here, "stands": state.value, **first})

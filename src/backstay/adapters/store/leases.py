@@ -17,12 +17,11 @@ from backstay.adapters.store.tables import leases
 from backstay.domain.lease import LEASE_TIME_S, Keeper, Lease, Now, Owner, cure
 from backstay.errors import LeaseLost, Locked
 
-_LOCKED: Final = (
+_LOCKED_ROW: Final = (
     select(leases)
-    .where(leases.c.app == bindparam("of_app"), leases.c.environment == bindparam("of_environment"))
+    .where(leases.c.app == bindparam("of_app"), leases.c.environment == bindparam("in_env"))
     .with_for_update()
 )
-"""Made once: to build a statement takes longer than to run it."""
 
 
 def take(
@@ -167,7 +166,7 @@ def _beaten(connection: Connection, held: Lease, now: Now) -> Lease:
 
 
 def _row(connection: Connection, app: str, environment: str) -> dict[str, Any] | None:
-    row = connection.execute(_LOCKED, {"of_app": app, "of_environment": environment}).one_or_none()
+    row = connection.execute(_LOCKED_ROW, {"of_app": app, "in_env": environment}).one_or_none()
     return row._asdict() if row else None
 
 

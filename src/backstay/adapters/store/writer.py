@@ -30,7 +30,11 @@ _FIXED = frozenset({"id", "app", "environment", "kind", "state", "token", "creat
 
 
 # Made once: to build a statement takes longer than to run it.
-_WHOLE: Final = select(deployments).where(deployments.c.id == bindparam("wanted")).with_for_update()
+_WHOLE: Final = (
+    select(*(deployments.c[name] for name in sorted(DEPLOYMENT_FIELDS)))
+    .where(deployments.c.id == bindparam("wanted"))
+    .with_for_update()
+)
 _WHERE: Final = (
     select(deployments.c.app, deployments.c.environment)
     .where(deployments.c.id == bindparam("wanted"))
