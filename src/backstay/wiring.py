@@ -214,7 +214,11 @@ def start_worker(where: Place, deployment: str, work: Callable[[], int], log: Pa
 
     if is_open(where.store):
         raise RuntimeError(f"the state store {where.store} is open while a worker is started")
-    hidden = where.store.passwords if isinstance(where.store, Server) else ()
+    hidden: tuple[Secret, ...] = ()
+    if isinstance(where.store, Server):
+        import backstay.adapters.store.server.writing  # noqa: F401 - before the copy is made, as `preload`
+
+        hidden = where.store.passwords
     return fork_detached(f"backstay worker {deployment} of {where.home}", work, log, hidden)
 
 
@@ -246,7 +250,7 @@ def preload() -> None:
     import backstay.adapters.http
     import backstay.adapters.leftovers
     import backstay.adapters.postgres
-    import backstay.adapters.store.writer
+    import backstay.adapters.store.opening
     import backstay.pipeline.recover
     import backstay.pipeline.rollback  # noqa: F401
 
