@@ -24,6 +24,7 @@ NAMES = (
     "check",
     "notify",
     "journal",
+    "lease",
     "backup",
     "switches",
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,30 +21,9 @@ from backstay.adapters.store.schema import MIGRATIONS, revisions
 from backstay.adapters.store.tables import METADATA
 from backstay.errors import StoreError
 from tests.store import racing
+from tests.store.later import NEXT
 from tests.store.samples import APP, ENV, StillClock, begun, store_at
 from tests.store.test_reader import crash_while_writing, trace
-
-NEXT = "9001"
-MIGRATION = f"""
-from alembic import op
-import sqlalchemy as sa
-revision = "{NEXT}"
-down_revision = "{revisions()[-1]}"
-
-def upgrade():
-    with op.batch_alter_table("events") as table:
-        table.add_column(sa.Column("note", sa.Text()))
-    op.execute("UPDATE events SET note = 'upgraded'")
-"""
-
-
-@pytest.fixture
-def later(folder: Path) -> Path:
-    """The migrations of a later Backstay."""
-    migrations = folder / "migrations"
-    shutil.copytree(MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
-    (migrations / "versions" / f"{NEXT}_later.py").write_text(MIGRATION)
-    return migrations
 
 
 @pytest.fixture
@@ -114,7 +93,7 @@ def test_the_copy_holds_what_a_killed_writer_left_in_the_log(path: Path, later: 
 
 
 def test_four_processes_upgrade_at_once_and_one_does_it(old: Path, later: Path) -> None:
-    assert racing.race(racing.open_only, old, 4) == ["1 deployments"] * 4
+    assert racing.race(partial(racing.open_only, later), old, 4) == ["1 deployments"] * 4
     assert notes(old) == ["upgraded"]
     assert len(list(old.parent.glob("state.db.before-*"))) == 1
 

@@ -53,7 +53,8 @@ def command(settings: Settings, environment: str | None, dry_run: bool, give_up:
     elif not settings.quiet:
         for document in documents:
             _show(document)
-    return max(int(document["exit_status"]) for document in documents)
+    statuses = [int(document["exit_status"]) for document in documents]
+    return statuses[0] if environment else max(s for s in (*statuses, 0) if s != UsageError.exit_status)
 
 
 def _recover(settings: Settings, found: Project, environment: str) -> dict[str, Any]:
@@ -63,6 +64,8 @@ def _recover(settings: Settings, found: Project, environment: str) -> dict[str, 
         _act(settings, found, environment, document)
     except Locked as held:
         document["left_alone"] = held.message
+    except UsageError as refused:  # it lives on another control host
+        document["left_alone"], document["exit_status"] = refused.message, refused.exit_status
     except BackstayError as error:
         _note(document, error)
     return document

@@ -173,7 +173,7 @@ def _mend_router(run: Run) -> None:
     world, slots = run.world, run.slots
     state = world.router.state()
     world.router.ensure(run.binds(_gateway(run)), run.nonce, run.token)
-    world.router.load(routes_of(run, slots))
+    world.router.load(routes_of(run, slots), run.token)
     state = world.router.state()
     live, serving = slots.live, slots.serving
     if live is None or serving is None or state.weights.get(live, 0) == 100:

@@ -14,6 +14,7 @@ from backstay.domain.release import Component, Release
 from backstay.domain.slot import Placement, Slot, SlotMapping
 from backstay.errors import EngineError
 from backstay.pipeline.heal import as_seen, seen
+from backstay.pipeline.home import elsewhere
 from backstay.pipeline.lock import lock
 from backstay.pipeline.probe import ask_health
 from backstay.pipeline.times import parse_rfc3339
@@ -46,6 +47,9 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
     under_way = _deployment(ports, app, environment)
     seen_containers = {id_: as_seen(found) if found else None for id_, found in containers.items()}
     drift = trouble + drifts(slots, seen(router), seen_containers, settled=under_way is None)
+    if home := elsewhere(ports.store, ports.host, app, environment):
+        # What differs here says nothing: neither router nor engine of this host are the environment's.
+        drift = [Drift("control host", home, ports.host.owner().host)]
     return {
         "app": app,
         "environment": environment,
@@ -53,7 +57,7 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
         "standby": _mapping(ports, slots.live.other if slots.live else None, standby, containers, healthy),
         "weights": {slot.value: router.weights.get(slot, 0) for slot in Slot},
         "deployment": under_way,
-        "lock": lock(ports.store, ports.clock, app, environment),
+        "lock": lock(ports.store, app, environment),
         "last_backup": _last_backup(ports, app, environment),
         "drift": [drift_document(each) for each in drift],
     }

@@ -38,8 +38,7 @@ class FakeRouter:
     def ensure(self, binds: tuple[Bind, ...], nonce: str, token: int) -> None:
         if self.unusable is not None:
             raise RouterError(self.unusable)
-        if self.token is not None and self.token > token:
-            raise RouterError(f"the router obeys token {self.token}; token {token} is stale")
+        self._refuse_stale(token)
         if not self.running:
             self.running, self.live = True, self.filed
             self.half_way("router.ensure, started")
@@ -57,7 +56,8 @@ class FakeRouter:
             if bind.port in self.taken:
                 raise RouterError(f"port {bind.port} on {bind.host} is taken by nginx (pid 7)")
 
-    def load(self, slots: Mapping[Slot, SlotRoutes]) -> None:
+    def load(self, slots: Mapping[Slot, SlotRoutes], token: int) -> None:
+        self._refuse_stale(token)
         self._answer()
         for slot in Slot:
             if slot in slots:
@@ -66,7 +66,8 @@ class FakeRouter:
                 self.loaded.pop(slot, None)
             self.half_way(f"router.load, {slot}")
 
-    def expect(self, slot: Slot) -> None:
+    def expect(self, slot: Slot, token: int) -> None:
+        self._refuse_stale(token)
         self._answer()
         if slot is self.live:
             raise RouterError(f"{slot} is live")
@@ -87,7 +88,8 @@ class FakeRouter:
         self.flips.append(to)
         return 0.002
 
-    def drain(self, slot: Slot, deadline_s: float) -> int:
+    def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
+        self._refuse_stale(token)
         self._answer()
         self.drained.append(slot)
         return 0
@@ -120,3 +122,7 @@ class FakeRouter:
     def _answer(self) -> None:
         if not self.running:
             raise RouterError("the router does not answer")
+
+    def _refuse_stale(self, token: int) -> None:
+        if self.token is not None and self.token > token:
+            raise RouterError(f"the router obeys token {self.token}; token {token} is stale")

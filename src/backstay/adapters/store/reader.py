@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from backstay.adapters.clock import SystemClock
 from backstay.adapters.store.codec import decode, decode_mapping, from_row, lease_from
-from backstay.adapters.store.location import refuse_network_file_system, store_path
+from backstay.adapters.store.location import Location, located, refuse_network_file_system
 from backstay.adapters.store.readonly import ReadOnlyFile
 from backstay.adapters.store.schema import MIGRATIONS
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, Wish
 from backstay.domain.environment import Environment
-from backstay.domain.lease import Lease
+from backstay.domain.lease import Lease, Now
 from backstay.domain.notification import Notification
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
 from backstay.domain.step import Event, StepRecord
+from backstay.ports.clock import Clock
 
 HERE = "app = :app AND environment = :environment"
 
@@ -25,15 +27,33 @@ HERE = "app = :app AND environment = :environment"
 class Source(Protocol):
     """Where rows come from."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other control hosts may use it too."""
+
     def rows(self, query: str, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
         """All rows of a SELECT with `:name` parameters, by column name. Raises StoreError."""
 
+    def now_s(self) -> float:
+        """Seconds since the epoch by the clock that all users of the store share. Raises StoreError."""
+
+    def close(self) -> None:
+        """Close what is open; the next question opens it again."""
+
 
 class SqlReader:
-    """Answers from a source of rows; what is not there is None or empty. Raises StoreError."""
+    """Answers from a source of rows; what is not there is None or empty. Raises StoreError.
 
-    def __init__(self, source: Source) -> None:
+    Its time is that of the clock that all users of the store share, unless `clock` is given.
+    """
+
+    def __init__(self, source: Source, clock: Clock | None = None) -> None:
         self._source = source
+        self._clock = clock
+
+    @property
+    def is_shared(self) -> bool:
+        return self._source.is_shared
 
     def deployment(self, deployment: str) -> Deployment | None:
         row = self._row("SELECT * FROM deployments WHERE id = :id", id=deployment)
@@ -84,6 +104,9 @@ class SqlReader:
         row = self._row(f"SELECT * FROM leases WHERE {HERE}", app=app, environment=environment)
         return lease_from(row) if row else None
 
+    def now(self) -> Now:
+        return Now(self.now_s(), (self._clock or SystemClock()).uptime())
+
     def backups(self, app: str, environment: str) -> list[Backup]:
         rows = self._rows(
             f"SELECT * FROM backups WHERE {HERE} ORDER BY created_at DESC, id DESC",
@@ -99,8 +122,12 @@ class SqlReader:
         rows = self._rows(f"SELECT * FROM notifications WHERE {there} ORDER BY id DESC", **values)
         return [from_row(row, Notification) for row in rows]
 
+    def now_s(self) -> float:
+        """Seconds since the epoch by the clock that all users of the store share, unless another one was given."""
+        return self._source.now_s() if self._clock is None else self._clock.now().timestamp()
+
     def close(self) -> None:
-        """Nothing is held open between two questions."""
+        self._source.close()
 
     def __enter__(self) -> Self:
         return self
@@ -115,12 +142,18 @@ class SqlReader:
         return next(iter(self._rows(query, **values)), None)
 
 
-def open_reader(location: str | Path, *, migrations: Path = MIGRATIONS) -> SqlReader:
-    """A reader of the store at a path or `sqlite:///PATH`, which need not exist.
+def open_reader(
+    location: Location, clock: Clock | None = None, *, migrations: Path = MIGRATIONS
+) -> SqlReader:
+    """A reader of the store at a path, `sqlite:///PATH` or `postgresql+psycopg://…`, which need not exist.
 
     It never creates, upgrades or writes anything. StoreError for a place that cannot hold a store; each
-    question raises StoreError when the file is damaged, unreadable, or of a schema unknown to this program.
+    question raises StoreError when the store is damaged, unreadable, or of a schema unknown to this program.
     """
-    path = store_path(location)
-    refuse_network_file_system(path)
-    return SqlReader(ReadOnlyFile(path, migrations))
+    place = located(location)
+    if isinstance(place, Path):
+        refuse_network_file_system(place)
+        return SqlReader(ReadOnlyFile(place, migrations), clock)
+    from backstay.adapters.store.server.reading import ReadOnlyServer
+
+    return SqlReader(ReadOnlyServer(place, migrations), clock)
