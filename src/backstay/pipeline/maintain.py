@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import secrets as random_source
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from backstay.domain.deployment import Deployment
 from backstay.domain.drift import Drift
 from backstay.domain.environment import Environment
 from backstay.domain.lease import Lease
+from backstay.domain.plan import Plan
 from backstay.errors import EngineError
 from backstay.pipeline.begin import Beginner
 from backstay.pipeline.fence import Fence, fenced
 from backstay.pipeline.heal import Healed, heal, look
 from backstay.pipeline.home import elsewhere, refuse_elsewhere
 from backstay.pipeline.orphans import find_orphans, sweep
-from backstay.pipeline.record import from_record
 from backstay.pipeline.run import Run, World
 from backstay.pipeline.served import nonce_of
 from backstay.ports.store import Reader
@@ -90,13 +91,13 @@ def _run(
     """The work on the environment as a run of the deployment by whose records it is kept; events go to its story."""
     keeper = keeper_of(store, app, environment)
     settings = store.environment_of(keeper.id) if keeper else None
-    if keeper is None or settings is None:
+    release = store.release(keeper.release) if keeper and keeper.release else None
+    if keeper is None or settings is None or release is None:
         return None
-    plan, nonce = from_record(keeper, store)
-    nonce = nonce_of(store, settings) or nonce
+    # Its own plan is history: what stands now is what to go by, and nothing new is made.
+    plan = Plan(keeper.kind, release, None, {}, store.slots(app, environment))
+    nonce = nonce_of(store, settings) or random_source.token_hex(16)
     token = lease.token if lease else newest_token(store, app, environment)
-    # What stands now is what to go by, not what stood before that deployment.
-    plan = replace(plan, before=store.slots(app, environment))
     world = world_of(settings)
     if lease is not None:
         world = fenced(world, Fence(store, lease))
