@@ -19,6 +19,7 @@ NAMES = (
     "memory",
     "overhead",
     "rollback",
+    "recovery",
     "smoke",
     "check",
     "notify",

@@ -47,7 +47,7 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
     under_way = _deployment(ports, app, environment)
     seen_containers = {id_: as_seen(found) if found else None for id_, found in containers.items()}
     drift = trouble + drifts(slots, seen(router), seen_containers, settled=under_way is None)
-    if (home := elsewhere(ports.store, ports.host, app, environment)) is not None:
+    if home := elsewhere(ports.store, ports.host, app, environment):
         # What differs here says nothing: neither router nor engine of this host are the environment's.
         drift = [Drift("control host", home, ports.host.owner().host)]
     return {
