@@ -215,19 +215,6 @@ def restore_ports(store: Reader) -> RestorePorts:
     return RestorePorts(store, database())
 
 
-@dataclass(frozen=True, slots=True)
-class ElsewherePorts:
-    """What a restore into another database needs."""
-
-    database: Database
-    clock: Clock
-
-
-def elsewhere_ports() -> ElsewherePorts:
-    """All ports of a restore elsewhere, wired."""
-    return ElsewherePorts(database(), SystemClock())
-
-
 def world(where: Place, environment: Environment, store: Store) -> World:
     """All ports of one environment, wired."""
     from backstay.pipeline.run import World

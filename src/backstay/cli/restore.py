@@ -70,7 +70,7 @@ def command(
     if target is not None:
         if version or accept_loss is not None or dry_run:
             raise UsageError("--target goes with none of --version, --accept-loss and --dry-run")
-        return _elsewhere(settings, application.environment, row, target)
+        return _elsewhere(settings, found, application.environment, row, target)
     seen = _look(found, application.environment, row, accept_loss)
     if dry_run:
         return _show(settings, application, found, seen, version)
@@ -165,10 +165,13 @@ def _confirm(settings: Settings, environment: str, seen: Restorable, yes: bool) 
         raise UsageError("not confirmed", hint="nothing was changed")
 
 
-def _elsewhere(settings: Settings, environment: Environment, backup: Backup, target: str) -> int:
+def _elsewhere(
+    settings: Settings, found: Project, environment: Environment, backup: Backup, target: str
+) -> int:
     from backstay.cli.progress import Progress
     from backstay.domain.duration import format_duration
     from backstay.domain.secret import Secret
+    from backstay.pipeline.dumped import DumpWanted
     from backstay.pipeline.elsewhere import restore_elsewhere
 
     progress = Progress(settings)
@@ -181,9 +184,14 @@ def _elsewhere(settings: Settings, environment: Environment, backup: Backup, tar
                 "who may list this host's processes sees the password in --target; secret:NAME hides it"
             )
     with progress:
-        limits, source = environment.policy.backup_limits, environment.database
-        identity = source.identity_in(wiring.secrets(environment).read()) if source else None
-        proof = restore_elsewhere(wiring.elsewhere_ports(), backup, into, limits, identity=identity)
+        source = environment.database
+        wanted = DumpWanted(
+            source.scratch if source else "auto",
+            environment.policy.backup_limits,
+            source.identity_in(wiring.secrets(environment).read()) if source else None,
+        )
+        ports = wiring.verify_ports(found.store(), found.where, environment)
+        proof = restore_elsewhere(ports, backup, into, wanted)
     if settings.json:
         click.echo(json.dumps(proof.as_document()))
     else:
