@@ -215,6 +215,20 @@ def restore_ports(store: Reader) -> RestorePorts:
     return RestorePorts(store, database())
 
 
+@dataclass(frozen=True, slots=True)
+class ReplacedPorts:
+    """What looking after replaced databases needs."""
+
+    store: Reader
+    clusters: Clusters
+    clock: Clock
+
+
+def replaced_ports(store: Reader) -> ReplacedPorts:
+    """All ports of looking after replaced databases, wired."""
+    return ReplacedPorts(store, clusters(), SystemClock())
+
+
 def world(where: Place, environment: Environment, store: Store) -> World:
     """All ports of one environment, wired."""
     from backstay.pipeline.run import World

@@ -11,6 +11,7 @@ import click
 from backstay import wiring
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
+from backstay.cli.replaced import admin_url
 from backstay.errors import BackupFailed, ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -111,12 +112,7 @@ def _begin(
 def _look(found: Project, environment: Environment, backup: Backup, accepted: int | None) -> Restorable:
     from backstay.pipeline.restorable import look
 
-    if environment.database is None:
-        raise ConfigError(
-            f"{environment.app} has no database",
-            hint="name it in backstay.yml: database: {url_secret: NAME_OF_THE_SECRET}",
-        )
-    live = _secret(environment, environment.database.admin)
+    live = admin_url(environment)
     ports = wiring.restore_ports(found.reader())
     return look(ports, environment, backup, live, found.environments, accepted)
 
