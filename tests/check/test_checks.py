@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from backstay.adapters.store.file import FileDatabase
-from backstay.domain.backup import Backup, BackupState
+from backstay.domain.backup import Backup, BackupKind, BackupState
 from backstay.domain.check import failing
 from backstay.domain.environment import Bind
 from backstay.domain.lease import LEASE_TIME_S, Owner, Presence
@@ -237,7 +237,7 @@ def test_disk_adds_up_what_lands_on_one_filesystem(site: Site) -> None:
     lease = site.store.take_lease("shop", "uat", OTHER, "backup", None)
     site.store.add_backup(
         lease.token,
-        Backup("b1", "shop", "uat", "2026-11-23T10:00:00.000Z", "logical", BackupState.UNVERIFIED, GIB,
+        Backup("b1", "shop", "uat", "2026-11-23T10:00:00.000Z", BackupKind.LOGICAL, BackupState.UNVERIFIED, GIB,
                "/b1.dump", "00", "x"),
     )  # fmt: skip
     site.store.release_lease(lease)

@@ -25,6 +25,9 @@ from backstay.pipeline.run import Run
 from backstay.worker import perform
 from tests.pipeline.conftest import OWNER, Town
 
+ELSEWHERE = frozenset({"retire", "restore", "hold", "quiesce", "copy", "swap", "open"})
+"""Steps that a plain deployment does not have, and the one after its proof."""
+
 
 class Killed(BaseException):
     """Stands for kill -9: nothing of ours may catch it."""
@@ -77,7 +80,7 @@ def recovered(town: Town, dead: Run) -> Deployment:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before its effect", "after its effect"])
-@pytest.mark.parametrize("step", [s.name for s in STEPS if s.name != "retire"])
+@pytest.mark.parametrize("step", [s.name for s in STEPS if s.name not in ELSEWHERE])
 def test_death_in_any_step_ends_with_the_old_version_and_nothing_left(
     town: Town, step: str, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

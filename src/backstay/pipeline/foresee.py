@@ -63,5 +63,8 @@ def _looking(ports: Ports, dead: Deployment) -> Run:
         clock=ports.clock,
         host=ports.host,
         home="",
+        scratches=cast(Any, None),
+        linter=cast(Any, None),
+        clusters=cast(Any, None),
     )
     return Run(dead, plan, environment, dead.token or 0, nonce, world)

@@ -8,12 +8,13 @@ from backstay.domain.environment import Bind
 from backstay.domain.slot import Slot
 from backstay.domain.verdict import Traffic
 from backstay.errors import RouterError
-from backstay.ports.router import RouterState, SlotRoutes
+from backstay.ports.router import Hold, RouterState, SlotRoutes
 
 
 class FakeRouter:
     """`traffic_of` is what `traffic` answers per slot; `sick` holds slots that never come up,
-    `taken` ports on which a stranger listens; `unusable` says why no HAProxy can be had.
+    `taken` ports on which a stranger listens; `unusable` says why no HAProxy can be had; `holds` is the story of
+    `held`.
 
     `live` has the traffic; `filed` is what its file says, with which it begins again; not `kept`, nobody would start it
     again. `half_way` is called in the
@@ -33,6 +34,8 @@ class FakeRouter:
         self.drained: list[Slot] = []
         self.unusable: str | None = None
         self.taken: set[int] = set()
+        self.held: Hold | None = None
+        self.holds: list[Hold | None] = []
         self.half_way: Callable[[str], None] = lambda what: None
 
     def ensure(self, binds: tuple[Bind, ...], nonce: str, token: int) -> None:
@@ -88,6 +91,18 @@ class FakeRouter:
         self.flips.append(to)
         return 0.002
 
+    def hold(self, mode: Hold, deadline_s: float, token: int) -> None:
+        self._hold(mode, token)
+
+    def release(self, token: int) -> None:
+        self._hold(None, token)
+
+    def _hold(self, mode: Hold | None, token: int) -> None:
+        if token != self.token:
+            raise RouterError(f"token {token} is stale, the router obeys {self.token}")
+        self.held = mode
+        self.holds.append(mode)
+
     def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
         self._refuse_stale(token)
         self._answer()
@@ -105,6 +120,7 @@ class FakeRouter:
             weights={slot: 100 if slot is self.live else 0 for slot in Slot},
             up={slot: frozenset(routes.upstreams or ()) for slot, routes in self.loaded.items()},
             in_flight=dict.fromkeys(Slot, 0),
+            held=self.held,
             recorded=recorded,
             kept=self.kept,
             addresses={
