@@ -12,6 +12,7 @@ from backstay import wiring
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.replaced import admin_url
+from backstay.domain.backup import BackupKind
 from backstay.errors import BackupFailed, ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def command(
     found = project(settings, environment)
     row = find_backup(found.reader(), found.app, environment, backup)
     application = found.application(environment)
+    if row.kind is BackupKind.PHYSICAL and not dry_run:
+        row = _extracted(settings, found, application.environment, row)
     if target is not None:
         if version or accept_loss is not None or dry_run:
             raise UsageError("--target goes with none of --version, --accept-loss and --dry-run")
@@ -79,6 +82,26 @@ def command(
         raise BackupFailed(seen.refusal.why, hint=seen.refusal.hint, state="nothing was changed")
     _confirm(settings, environment, seen, yes)
     return _begin(settings, found, application, row, version, accept_loss)
+
+
+def _extracted(settings: Settings, found: Project, environment: Environment, backup: Backup) -> Backup:
+    """The database out of a physical backup, as a logical one."""
+    from backstay.cli.backup import Shown, ended_politely, order_of
+    from backstay.cli.progress import Progress
+    from backstay.pipeline.extract import ExtractOrder, as_logical
+    from backstay.pipeline.verify import VerifyOrder
+
+    source, limits = environment.database, environment.policy.backup_limits
+    identity = source.identity_in(wiring.secrets(environment).read()) if source else None
+    progress, store = Progress(settings), found.store()
+    shown = Shown(progress, settings)
+    verify = VerifyOrder(source.scratch if source else "auto", limits, identity, progress=shown.progress)
+    order = ExtractOrder(verify, order_of(environment, backup.reason))
+    try:
+        with ended_politely(), progress:
+            return as_logical(wiring.verify_ports(store, found.where, environment), backup, order, shown.tell)
+    finally:
+        store.close()
 
 
 def _begin(
