@@ -184,6 +184,19 @@ def clusters() -> Clusters:
     return PostgresClusters()
 
 
+@dataclass(frozen=True, slots=True)
+class BackupLook:
+    """What a look at backups needs; nothing of it writes."""
+
+    store: Reader
+    database: Database
+
+
+def backup_look(where: Place) -> BackupLook:
+    """The catalog and the disk, to look at."""
+    return BackupLook(open_reader(where), database())
+
+
 def backup_ports(store: Store) -> BackupPorts:
     """All ports of a backup, wired."""
     return BackupPorts(store, database(), SystemClock())

@@ -21,6 +21,7 @@ from tests.world.commands import run
 from tests.world.postgres import DatabaseUrls
 
 ROWS = 2000
+VERSION = 'if [ "$1" = --version ]; then echo "{name} (PostgreSQL) {major}.2 (Debian)"; exit; fi\n'
 
 
 @pytest.fixture
@@ -80,6 +81,15 @@ def small_disk() -> Iterator[Callable[[str], Path]]:
         for folder in mounted:
             run(["umount", folder])
             shutil.rmtree(folder)
+
+
+def tool(folder: Path, script: str, name: str = "pg_dump", major: int = 15) -> Path:
+    """A program that tells its version, and does what the script says."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{VERSION.format(name=name, major=major)}{script}\n")
+    path.chmod(0o755)
+    return path
 
 
 @contextmanager

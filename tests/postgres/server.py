@@ -20,21 +20,20 @@ USER, PASSWORD = "keeper", "s3cretOfThePrivateServer"
 
 
 class Server:
-    """As a context manager: it runs inside the block, and nothing of it is left after. `copied`, which is taken
-    over, is the data folder of another one, made by a physical restore; `senders` how many may copy this one at
-    once.
+    """As a context manager: it runs inside the block, and nothing of it is left after.
 
-    One that is `durable` syncs every commit, in memory where there is enough of it.
+    One that is `durable` syncs every commit, in memory where there is enough of it. `copied`, which is taken over, is
+    the data folder of another one, made by a physical restore; `senders` how many may copy this one at once.
     """
 
     def __init__(
         self,
         plan: PostgresPlan,
         connections: int,
-        senders: int = 0,
-        copied: Path | None = None,
         *,
         durable: bool = False,
+        senders: int = 0,
+        copied: Path | None = None,
     ) -> None:
         self._durable = durable
         self.port = 0

@@ -45,7 +45,7 @@ def test_a_copy_that_is_started_holds_the_same(world: World, source: Server, tmp
     assert sorted(path.name for path in made.path.iterdir()) == [
         "backup_manifest",
         "base.tar.zst",
-        "pg_wal.tar",
+        "pg_wal.tar.zst",
     ]
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == [
         "x.base",

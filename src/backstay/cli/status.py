@@ -61,6 +61,8 @@ def _show(document: dict[str, Any]) -> None:
         click.echo(f"  locked    by {lock['owner']} for {lock['purpose']}, until {lock['expires_at']}")
     if backup := document["last_backup"]:
         click.echo(f"  backup    {backup['id']} ({backup['state']}, {format_duration(backup['age_s'])} old)")
+        if backup["notice"]:
+            click.echo(f"  notice    {backup['notice']}")
     for difference in document["drift"]:
         click.echo(
             f"  DRIFT     {difference['what']}: expected {difference['expected']}, found {difference['found']}"

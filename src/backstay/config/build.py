@@ -8,6 +8,7 @@ from typing import Any
 from backstay.config import schema
 from backstay.config.defaults import filled
 from backstay.domain import environment as domain
+from backstay.domain.backup import BackupKind
 from backstay.domain.notification import Channel
 from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Trial, Triggers
 from backstay.domain.release import Component, Health, Route
@@ -65,8 +66,18 @@ def _channel(url: Secret) -> Channel:
 def _database(given: schema.Database | None) -> domain.DatabaseSource | None:
     if given is None:
         return None
+    copy = given.copy_
     return domain.DatabaseSource(
-        given.url_secret, str(given.backup_url_secret), given.scratch, str(given.admin_url_secret)
+        url_secret=given.url_secret,
+        backup_url_secret=str(given.backup_url_secret),
+        scratch=given.scratch,
+        admin_url_secret=str(given.admin_url_secret),
+        kind=None if given.backup == "auto" else BackupKind(given.backup),
+        encrypt_to=tuple(given.encrypt_to),
+        identity_secret=given.identity_secret,
+        copy=domain.CopyCommand(tuple(copy.command), tuple(copy.secrets), float(copy.deadline))
+        if copy
+        else None,
     )
 
 
@@ -131,6 +142,7 @@ def _policy(given: schema.Policy) -> Policy:
         keep_backups=given.keep_backups or 0,
         backup_deadline_s=_seconds(given.backup_deadline),
         backup_stall_s=_seconds(given.backup_stall),
+        backup_checksums=bool(given.backup_checksums),
         lease_s=_seconds(given.lease),
         rehearsal=Trial(given.rehearsal or ""),
         verify=Trial(given.verify or ""),

@@ -11,6 +11,7 @@ LEVELS: Final = ("basic", "standard", "strict")
 BACKUP_RULES: Final = ("migration", "always")
 TRIALS: Final = ("off", "migration", "always")
 CHECK_SETS: Final = ("basic", "standard", "strict")
+BACKUP_KINDS: Final = ("auto", "logical", "physical")
 SMOKE_SETS: Final = ("essential", "full")
 METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
@@ -29,6 +30,10 @@ def backup_rule(value: Any) -> str:
 
 def trial(value: Any) -> str:
     return _one_of(TRIALS, "off" if value is False else value)  # YAML reads off as no
+
+
+def backup_kind(value: Any) -> str:
+    return _one_of(BACKUP_KINDS, value)
 
 
 def check_set(value: Any) -> str:

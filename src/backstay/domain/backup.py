@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from statistics import median
 from typing import Final
 
 from backstay.domain.duration import format_duration
@@ -43,6 +44,10 @@ class Backup:
     `created_at` is RFC 3339 UTC: the moment before the dump began, so what was committed later is not in it.
     Of a failed backup nothing is left: `path` and `sha256` are empty, and `reason` says why.
 
+    `number` grows with each entry, whatever the clock does. `alarm`: why somebody should look at it, though nothing
+    failed (of a failed one: the server's own files are damaged). `same_disk`: whether it lies on the disk of the
+    database itself, None where nobody can tell.
+
     `verified_at`: when a restore of it was last found equal. `content`: its manifest holds what was in the database.
     `encrypted`: nobody reads it without the age identity. `copied_at`: when it was last copied elsewhere,
     `copy_error` why that failed. `parent`: the backup this one is worth nothing without. `wal_lsn`: where the WAL
@@ -73,6 +78,9 @@ class Backup:
     wal_lsn: str | None = None
     read_bytes: int | None = None
     took_s: float | None = None
+    number: int = field(default=0, compare=False)
+    alarm: str | None = None
+    same_disk: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +182,44 @@ def newest_whole(backups: Iterable[Backup]) -> Backup | None:
     return max((b for b in backups if b.state in WHOLE), key=age, default=None)
 
 
-def age(backup: Backup) -> tuple[str, str]:
-    """Later is greater; of two in the same millisecond the name decides, so every run decides alike."""
-    return backup.created_at, backup.id
+def age(backup: Backup) -> tuple[int, str, str]:
+    """Later is greater. By the order of entry: clocks jump. Of two that came at once the name decides, so every run
+    decides alike."""
+    return backup.number, backup.created_at, backup.id
+
+
+USUAL_OF: Final = 5
+TOO_SMALL: Final = 0.5
+
+
+def alarm(
+    made: Backup, before: Iterable[Backup], rows: int | None = None, rows_before: int | None = None
+) -> str | None:
+    """Why people should look at a backup that came to be: it is much smaller than usual, or holds far fewer rows than
+    the one before it. None when nothing is odd.
+
+    A wrong database, an emptied one, or a role that sees only some rows looks like that. Sizes are compared within
+    a kind.
+    """
+    rows_ = sorted((b for b in before if b.state in WHOLE and b.kind is made.kind), key=age)[-USUAL_OF:]
+    if rows_:
+        usual = median(b.bytes for b in rows_)
+        if made.bytes < TOO_SMALL * usual:
+            return f"it has {format_bytes(made.bytes)}, where {format_bytes(int(usual))} are usual"
+    if rows is not None and rows_before and rows < TOO_SMALL * rows_before:
+        return f"it holds {rows} rows, the one before it {rows_before}"
+    return None
+
+
+def notice(newest: Backup | None) -> str | None:
+    """What to tell people of the newest whole backup for as long as it is so; None when there is nothing to tell."""
+    if newest is None:
+        return None
+    if newest.alarm:
+        return f"look at the backup {newest.id}: {newest.alarm}"
+    if newest.copied_at is None and newest.copy_error:
+        return f"the backup {newest.id} was not copied elsewhere: {newest.copy_error}"
+    if newest.copied_at is None and newest.same_disk is not False:
+        where = "lie on" if newest.same_disk else "may lie on"
+        return f"backups {where} the database's own disk, and nowhere else: one failing disk takes all (database.copy)"
+    return None

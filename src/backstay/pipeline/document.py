@@ -71,6 +71,17 @@ def backup_document(backup: Backup) -> dict[str, Any]:
         "sha256": backup.sha256 or None,
         "deployment": backup.deployment,
         "reason": backup.reason,
+        "verified_at": backup.verified_at,
+        "content": backup.content,
+        "encrypted": backup.encrypted,
+        "copied_at": backup.copied_at,
+        "copy_error": backup.copy_error,
+        "same_disk": backup.same_disk,
+        "alarm": backup.alarm,
+        "parent": backup.parent,
+        "database": backup.database,
+        "server_major": backup.server_major,
+        "took_s": backup.took_s,
     }
 
 

@@ -26,9 +26,9 @@ from backstay.domain.scratch import Source, Where
 from backstay.domain.smoke import failures
 from backstay.domain.verification import Verification
 from backstay.errors import BackstayError, BackupFailed, DatabaseError, EngineError
-from backstay.pipeline.backup import Teller
+from backstay.pipeline.prune import Teller
 from backstay.pipeline.trial import Place, RehearsalOrder, Trial, TrialPorts
-from backstay.pipeline.verify import RestoredCopy, VerifyOrder, restored, scratch_order
+from backstay.pipeline.verify import RestoredCopy, VerifyOrder, identity_of, restored, scratch_order
 from backstay.ports.database import Database
 from backstay.ports.engine import Engine, Login
 from backstay.ports.scratch import Scratches, ScratchOrder
@@ -177,7 +177,8 @@ class _Room:
         wanted = replace(self.scratch, name=f"{self.scratch.name}-{suffix}", network=self.network)
         order = self.order
         limits = order.environment.policy.backup_limits
-        verify = VerifyOrder(wanted.where, limits, order.identity, order.stopped, analyze=True, known=known)
+        identity = identity_of(order.environment, order.secrets)
+        verify = VerifyOrder(wanted.where, limits, identity, order.stopped, analyze=True, known=known)
         return restored(self.ports, self.backup, wanted, verify)
 
 

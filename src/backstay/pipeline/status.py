@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from backstay.domain.backup import newest_whole
+from backstay.domain.backup import newest_whole, notice
 from backstay.domain.deployment import Deployment
 from backstay.domain.lease import Presence
 from backstay.domain.release import Component, Release
@@ -145,7 +145,8 @@ def _last_backup(ports: Ports, app: str, environment: str) -> dict[str, Any] | N
     if last is None:
         return None
     age = ports.clock.now() - parse_rfc3339(last.created_at)
-    return {"id": last.id, "state": last.state.value, "age_s": round(age.total_seconds(), 3)}
+    seconds = round(age.total_seconds(), 3)
+    return {"id": last.id, "state": last.state.value, "age_s": seconds, "notice": notice(last)}
 
 
 def _compare(

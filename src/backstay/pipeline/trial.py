@@ -13,7 +13,7 @@ from backstay.domain.rehearsal import MigrationRun, Rehearsed, statements_of
 from backstay.domain.release import Release
 from backstay.domain.secret import Secret, redact
 from backstay.domain.smoke import CheckResult, failures
-from backstay.pipeline.backup import Teller
+from backstay.pipeline.prune import Teller
 from backstay.pipeline.redirect import password_of, redirected, role_of
 from backstay.pipeline.stage import Stage, StagePorts
 from backstay.pipeline.verify import RestoredCopy
@@ -53,7 +53,6 @@ class RehearsalOrder:
     previous_images: Mapping[str, str]
     secrets: Mapping[str, Secret]
     deployment: str | None = None
-    identity: Secret | None = None
     stopped: Callable[[], bool] = lambda: False
 
     @property

@@ -6,7 +6,7 @@ The restored copy is handed on while it lives: the rehearsal and the drills work
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from backstay.domain.backup import Backup, BackupKind, BackupLimits, BackupProgress, BackupState
 from backstay.domain.content import Content
+from backstay.domain.environment import Environment
 from backstay.domain.scratch import Source, Where
 from backstay.domain.secret import Secret
 from backstay.domain.verification import Verification, compared
@@ -67,6 +68,12 @@ class VerifyOrder:
     progress: Callable[[BackupProgress], None] = lambda _: None
     analyze: bool = False
     known: Verification | None = None
+
+
+def identity_of(environment: Environment, secrets: Mapping[str, Secret]) -> Secret | None:
+    """The key of encrypted backups; None where none is configured, or set."""
+    source = environment.database
+    return secrets.get(source.identity_secret) if source and source.identity_secret else None
 
 
 def verify(ports: Ports, backup: Backup, order: VerifyOrder) -> Verification:
@@ -204,7 +211,15 @@ class _Attempt:
 
     def _start_on_the_files(self) -> bool:
         data = self._ports.scratches.folder(self._scratch)
-        self._ports.database.unpack(self._path, data, self._order.identity)
+        order = self._order
+        self._ports.database.unpack(
+            self._path,
+            data,
+            order.identity,
+            sha256=self._backup.sha256,
+            limits=order.limits,
+            stopped=order.stopped,
+        )
         self._heed()
         self._server = self._ports.scratches.open(replace(self._scratch, data=data))
         return True

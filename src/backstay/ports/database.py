@@ -81,7 +81,8 @@ class DumpOrder:
 class Dump:
     """A finished dump: absolute path, bytes on disk, SHA-256 as hex, and what people should know (`notes`).
 
-    `read` is how many bytes came out of the database, None where nobody counted; `took_s` how long it took. `facts`
+    `read` is how many bytes came out of the database, None where nobody counted; `took_s` how long it took.
+    `same_disk`: whether the server's files lie on the same disk, None where nobody can tell. `facts`
     None only in doubles.
     """
 
@@ -95,6 +96,19 @@ class Dump:
     facts: ServerFacts | None = None
     read: int | None = None
     took_s: float = 0.0
+    same_disk: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOrder:
+    """Copy a dump elsewhere by `command`, in which {path} is a folder with all its files and {name} its name. `env` is
+    added to our own environment."""
+
+    dump: Path
+    command: tuple[str, ...]
+    env: Mapping[str, Secret] = field(default_factory=dict)
+    deadline_s: float = 7200.0
+    stopped: Callable[[], bool] = _never
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +174,10 @@ class Database(Protocol):
         """Examine a physical dump and make the data folder of a server of it: `into` (made, mode 0700, owned by us),
         checked by pg_verifybackup against the list that the source server made. A server started on it recovers to the
         end of the backup. Raises Damaged, and then nothing is left of `into`."""
+
+    def copy(self, order: CopyOrder) -> None:
+        """Copy a dump elsewhere. DatabaseError with the command's exit status and words when it fails; the dump itself
+        stays as it is in any case. NameTaken while another process copies it."""
 
     def content(self, url: Secret, deadline_s: float) -> Content:
         """What is in a database now, in one snapshot."""

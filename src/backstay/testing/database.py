@@ -15,7 +15,16 @@ from backstay.domain.room import Connections, Reach
 from backstay.domain.secret import Secret
 from backstay.domain.server import ServerFacts
 from backstay.errors import DatabaseError
-from backstay.ports.database import Damaged, Dump, DumpOrder, InUse, NameTaken, NotEmpty, RestoreOrder
+from backstay.ports.database import (
+    CopyOrder,
+    Damaged,
+    Dump,
+    DumpOrder,
+    InUse,
+    NameTaken,
+    NotEmpty,
+    RestoreOrder,
+)
 
 CONTENT = b"dump"
 FACTS = ServerFacts(
@@ -29,7 +38,8 @@ class FakeDatabase:
     `holds` is what is in the database of each URL (any other has one table); a dump remembers it, a restore copies
     it to the target, which must be in `empty`. `fault` is the message of the next failures; `undeletable` stay;
     `unreachable` makes `reach`, `facts` and `content` fail with that reason; `damaged` dumps are refused with the
-    reason given there; those in `being_read` cannot be removed.
+    reason given there; those in
+    `being_read` cannot be removed; `copy_fault` is the message of the next failures to copy.
     """
 
     def __init__(self) -> None:
@@ -37,6 +47,8 @@ class FakeDatabase:
         self.connections = Connections(limit=100, reserved=3, used=10, mine=5)
         self.fault: str | None = None
         self.undeletable: str | None = None
+        self.copy_fault: str | None = None
+        self.copies: list[CopyOrder] = []
         self.orders: list[DumpOrder] = []
         self.restores: list[RestoreOrder] = []
         self.unpacked: list[tuple[Path, Path]] = []
@@ -109,6 +121,12 @@ class FakeDatabase:
     ) -> None:
         self.examine(dump)
         self.unpacked.append((dump, into))
+
+    def copy(self, order: CopyOrder) -> None:
+        self.examine(order.dump)
+        if self.copy_fault is not None:
+            raise DatabaseError(self.copy_fault)
+        self.copies.append(order)
 
     def content(self, url: Secret, deadline_s: float) -> Content:
         if self.unreachable is not None:

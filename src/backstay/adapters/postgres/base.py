@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from typing import Any, Final
 from backstay.adapters.postgres import manifest as manifests
 from backstay.adapters.postgres.crypt import encrypt_file
 from backstay.adapters.postgres.files import FolderDraft, Written
-from backstay.adapters.postgres.tools import ANSWER_S, failed, find_tool, find_tool_of, run
+from backstay.adapters.postgres.tools import ANSWER_S, failed, find_compressor, find_tool, find_tool_of, run
 from backstay.adapters.postgres.unpacking import Unpacking, plain_bytes, written_by
 from backstay.adapters.postgres.watch import TICK_S, Watch
 from backstay.domain.secret import Secret
@@ -28,6 +29,8 @@ from backstay.ports.database import Damaged, PagesDamaged
 
 FILES, WAL, LIST = "base.tar.zst", "pg_wal.tar", "backup_manifest"
 ROLES: Final = {"base": FILES, "wal": WAL, "list": LIST}
+_HEALTHY: Final = b"a page as it was"
+_DAMAGED: Final = b"a page as it vas"
 _DONE: Final = re.compile(rb"\s*(\d+)/(\d+) kB \(")
 _CHUNK: Final = 1 << 20
 
@@ -66,10 +69,23 @@ def seal(into: FolderDraft, recipients: Sequence[str], watch: Watch) -> dict[str
     """Encrypt the files where that is wanted, and bring them to the disk; role of each to what lies there."""
     made = {}
     for role, name in ROLES.items():
+        if role == "wal":
+            name = _compressed(into.partial / name, watch)
         if recipients:
             name = encrypt_file(into.partial / name, recipients, lambda: _alive(watch)).name
         made[role] = into.seal(name)
     return made
+
+
+def _compressed(path: Path, watch: Watch) -> str:
+    """The server compresses no WAL that is streamed beside, and most of its last segment is empty."""
+    zstd = find_compressor()
+    if zstd is None:
+        return path.name
+    status, said = _checked([zstd, "-q", "-3", "-T0", "--check", "--rm", str(path)], watch)
+    if status != 0:
+        raise failed("zstd", status, said)
+    return f"{path.name}.zst"
 
 
 def wal_range(into: FolderDraft) -> dict[str, Any]:
@@ -152,12 +168,13 @@ def unpack(dump: Path, into: Path, identity: Secret | None, watch: Watch, sha256
                 f"{dump.name} is a logical backup: it is restored into a database, not unpacked"
             )
         tool = find_tool_of("pg_verifybackup", int(manifest["database"]["server_major"]))
+        prove(tool)
         _make_empty(into)
         try:
             _extract(dump.parent / files["base"]["name"], into, identity, watch)
             _extract(dump.parent / files["wal"]["name"], into / "pg_wal", identity, watch)
             (into / LIST).write_bytes(plain_bytes(dump.parent / files["list"]["name"], identity))
-            _verify(tool, into, dump, watch)
+            verify(tool, into, dump, watch)
         except BaseException:
             shutil.rmtree(into, ignore_errors=True)
             raise
@@ -198,24 +215,53 @@ def _extract(archive: Path, into: Path, identity: Secret | None, watch: Watch) -
             raise failed("tar", tar.returncode, said.read(1 << 16))
 
 
-def _verify(tool: str, folder: Path, dump: Path, watch: Watch) -> None:
-    """Compare every file with the list that the source server made while it sent them, and parse the WAL."""
+def verify(tool: str, folder: Path, dump: Path, watch: Watch | None = None) -> None:
+    """Compare every file with the list that the source server made while it sent them, and parse the WAL. Damaged when
+    something differs."""
+    status, said = _checked([tool, "--quiet", "--exit-on-error", str(folder)], watch)
+    if status != 0:
+        words = said.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        reason = words[0].removeprefix("pg_verifybackup: error: ")
+        raise Damaged(f"{dump.name} is damaged: {reason} (pg_verifybackup)", hint=manifests.CHANGED)
+
+
+def prove(tool: str) -> None:
+    """Put the checker itself to the test: a tiny backup that is whole, and the same with one bit changed.
+
+    Checkers have been seen to end well on damage; one that does must not vouch for a backup. DatabaseError.
+    """
+    with tempfile.TemporaryDirectory(prefix="backstay-") as name:
+        file = Path(name) / "file"
+        listed = {"Path": file.name, "Size": len(_HEALTHY), "Last-Modified": "2026-01-01 00:00:00 GMT"}
+        listed |= {"Checksum-Algorithm": "SHA256", "Checksum": hashlib.sha256(_HEALTHY).hexdigest()}
+        text = f'{{ "PostgreSQL-Backup-Manifest-Version": 1,\n"Files": [{json.dumps(listed)}],\n"WAL-Ranges": [],\n'
+        seal = hashlib.sha256(text.encode()).hexdigest()
+        (Path(name) / LIST).write_text(f'{text}"Manifest-Checksum": "{seal}"}}\n')
+        argv = [tool, "--quiet", "--no-parse-wal", name]
+        for content, is_good in ((_HEALTHY, True), (_DAMAGED, False)):
+            file.write_bytes(content)
+            status, said = _checked(argv, None)
+            if (status == 0) != is_good:
+                lie = "calls a whole backup damaged" if is_good else "calls a damaged backup good"
+                words = said.decode(errors="replace").strip()[:200]
+                raise DatabaseError(
+                    f"{tool} {lie}, so it proves nothing {f'({words})' if words else ''}".rstrip(),
+                    hint="install PostgreSQL's client tools anew",
+                )
+
+
+def _checked(argv: Sequence[str], watch: Watch | None) -> tuple[int, bytes]:
     with tempfile.TemporaryFile() as said:
-        with subprocess.Popen(
-            [tool, "--quiet", "--exit-on-error", str(folder)],
-            stdout=said,
-            stderr=said,
-            stdin=subprocess.DEVNULL,
-        ) as checker:
+        with subprocess.Popen(argv, stdout=said, stderr=said, stdin=subprocess.DEVNULL) as checker:
             try:
-                while checker.poll() is None:
-                    _alive(watch)
-                    time.sleep(TICK_S)
+                while True:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        checker.wait(TICK_S)
+                        break
+                    if watch is not None:
+                        _alive(watch)
             except BaseException:
                 checker.kill()
                 raise
-        if checker.returncode != 0:
-            said.seek(0)
-            words = said.read(1 << 16).decode(errors="replace").strip().splitlines() or ["it said nothing"]
-            reason = words[0].removeprefix("pg_verifybackup: error: ")
-            raise Damaged(f"{dump.name} is damaged: {reason} (pg_verifybackup)", hint=manifests.CHANGED)
+        said.seek(0)
+        return checker.returncode, said.read(1 << 16)

@@ -62,7 +62,7 @@ class Encrypting:
         try:
             with self._source:
                 pyrage.encrypt_io(self._source, _Writer(self._draft), self._keys)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed over to who waits for the thread
             self._fault = self._draft.fault or error
 
 

@@ -21,7 +21,7 @@ from backstay.domain.room import Reach
 from backstay.domain.secret import Secret, redact
 from backstay.domain.server import ServerFacts
 from backstay.errors import DatabaseError
-from backstay.ports.database import Dump, DumpOrder, InUse, RestoreOrder
+from backstay.ports.database import CopyOrder, Dump, DumpOrder, InUse, RestoreOrder
 
 
 class PostgresTools:
@@ -74,6 +74,11 @@ class PostgresTools:
                 f"cannot unpack {dump.name} into {into}: {error.strerror or error}",
                 hint="is there room on that disk?",
             ) from error
+
+    def copy(self, order: CopyOrder) -> None:
+        from backstay.adapters.postgres.copy import copy
+
+        copy(order)
 
     def content(self, url: Secret, deadline_s: float) -> Content:
         with _hiding(url), environment(url) as env, session(env, deadline_s) as asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 from backstay.adapters.postgres import base, logical
 from backstay.adapters.postgres import manifest as manifests
-from backstay.adapters.postgres.connection import environment
+from backstay.adapters.postgres.connection import environment, is_of_this_machine
 from backstay.adapters.postgres.crypt import SUFFIX as ENCRYPTED
 from backstay.adapters.postgres.crypt import check_recipients, sink
 from backstay.adapters.postgres.facts import ask_server
@@ -83,6 +84,24 @@ def choose(order: DumpOrder, facts: ServerFacts, env: Mapping[str, str]) -> tupl
     return BackupKind.LOGICAL, why
 
 
+def on_same_disk(folder: Path, facts: ServerFacts, env: Mapping[str, str]) -> bool | None:
+    """Whether the server's files are on the disk of `folder`. None where that cannot be seen, as in a container."""
+    host = env.get("PGHOST", "")
+    if host and not host.startswith("/") and not is_of_this_machine(host):
+        return False
+    if facts.data_directory is None or facts.system_identifier is None:
+        return None
+    try:
+        control = Path(facts.data_directory) / "global" / "pg_control"
+        with control.open("rb") as file:
+            # The path is the server's own, which may live in a container: is this its file?
+            if int.from_bytes(file.read(8), sys.byteorder) != int(facts.system_identifier):
+                return None
+        return control.stat().st_dev == folder.stat().st_dev
+    except OSError:
+        return None
+
+
 class _Backup:
     """One backup in the making."""
 
@@ -131,6 +150,7 @@ class _Backup:
             facts=self.facts,
             read=self.read,
             took_s=self.watch.elapsed_s,
+            same_disk=on_same_disk(self.order.folder, self.facts, self.env),
         )
 
     @property
@@ -233,6 +253,6 @@ class _Backup:
         if self.kind is BackupKind.PHYSICAL:
             name = f"{self.order.name}{BASE}/{base.FILES}{self._age}"
             steps = (decrypt + "zstd -dc | " if decrypt else "zstd -dc {} | ").format(name) + "tar -x -C DATA"
-            return f"{steps}; likewise pg_wal.tar into DATA/pg_wal; backup_manifest into DATA; pg_verifybackup DATA"
+            return f"{steps}; likewise pg_wal.tar.zst into DATA/pg_wal; backup_manifest into DATA; pg_verifybackup DATA"
         unpack = (decrypt + "zstd -dc | ") if decrypt else ("zstd -dc {} | " if self.zstd else "<{} ")
         return unpack.format(files["dump"].path.name) + "pg_restore --exit-on-error --dbname=URL"

@@ -125,7 +125,11 @@ class _Restore:
 
     def _in_one_stream(self, argv: Sequence[str]) -> None:
         with Unpacking(self.order.dump, self.order.identity, subprocess.PIPE) as unpacking:
-            self._watched(argv, unpacking, ())
+            try:
+                self._watched(argv, unpacking, ())
+            except DatabaseError as error:
+                # Of what it could not read pg_restore only sees an early end.
+                raise unpacking.fault() or error from None
             unpacking.finish(lambda: None)
 
     def _in_parallel(self, argv: Sequence[str], jobs: int, folder: Path) -> None:
@@ -173,7 +177,7 @@ SELECT pg_database_size(current_database()), (SELECT count(*) FROM pg_class),
   (SELECT max(query_start) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid())"""
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        self._env = env
+        self._env = {**env, "PGCONNECT_TIMEOUT": "3"}
         self._session: Session | None = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)

@@ -58,6 +58,12 @@ class Unpacking:
         assert self.process.stdout is not None
         return self.process.stdout
 
+    def fault(self) -> DatabaseError | None:
+        """Why it could not be decrypted, once it has ended; None when it could."""
+        if self._thread is not None:
+            self._thread.join(TICK_S)
+        return self._fault if isinstance(self._fault, DatabaseError) else None
+
     def finish(self, each_tick: Callable[[], None]) -> None:
         """Wait for its end; `each_tick` may raise to give it up. DatabaseError when it failed."""
         while True:
@@ -86,7 +92,7 @@ class Unpacking:
         try:
             with self.process.stdin as into:
                 decrypt_to(self._path, into, self._identity)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed over to who waits for the thread
             # What came so far must not look like the whole.
             self.process.kill()
             self._fault = error

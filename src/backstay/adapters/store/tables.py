@@ -162,6 +162,9 @@ backups = Table(
     Column("wal_lsn", String(32)),
     Column("read_bytes", BigInteger),
     Column("took_s", Float),
+    Column("number", Integer, nullable=False, server_default="0"),
+    Column("alarm", Text),
+    Column("same_disk", Boolean),
     Index(None, "app", "environment", "created_at"),
 )
 

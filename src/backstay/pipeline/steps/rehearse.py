@@ -14,7 +14,7 @@ from backstay.errors import BackupFailed
 from backstay.pipeline.rehearse import Rehearsal, RehearsalRefused, images_of, rehearse, sweep
 from backstay.pipeline.run import Run
 from backstay.pipeline.trial import RehearsalOrder
-from backstay.pipeline.verify import NotVerified, VerifyOrder, verify
+from backstay.pipeline.verify import NotVerified, VerifyOrder, identity_of, verify
 
 
 class RehearseStep:
@@ -98,6 +98,7 @@ def _verified(run: Run, backup: Backup) -> dict[str, Any]:
     order = VerifyOrder(
         source.scratch if source else "auto",
         run.environment.policy.backup_limits,
+        identity_of(run.environment, run.secrets),
         stopped=lambda: _is_stopped(run),
     )
     found = verify(run.world, backup, order)

@@ -24,5 +24,12 @@ def upgrade() -> None:
         sa.Column("wal_lsn", sa.String(length=32), nullable=True),
         sa.Column("read_bytes", sa.BigInteger(), nullable=True),
         sa.Column("took_s", sa.Float(), nullable=True),
+        sa.Column("number", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("alarm", sa.Text(), nullable=True),
+        sa.Column("same_disk", sa.Boolean(), nullable=True),
     ):
         op.add_column("backups", column)
+    backups = sa.table("backups", sa.column("id", sa.String()), sa.column("number", sa.Integer()))
+    ids = op.get_bind().execute(sa.text("SELECT id FROM backups ORDER BY created_at, id")).scalars().all()
+    for number, id_ in enumerate(ids, start=1):
+        op.execute(backups.update().where(backups.c.id == id_).values(number=number))
