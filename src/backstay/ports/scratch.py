@@ -48,8 +48,9 @@ class ScratchServer(Protocol):
     ours: bool
     notes: tuple[str, ...]
 
-    def url(self, database: str = "postgres", role: str | None = None) -> Secret:
-        """How this host reaches a database, as a superuser where the server is ours, else as `role`."""
+    def url(self, database: str = "", role: str | None = None) -> Secret:
+        """How this host reaches a database ("": one that is always there, to ask the server itself), as a superuser
+        where the server is ours and no `role` is named."""
 
     def url_for_containers(self, database: str, role: str | None = None) -> Secret:
         """How containers of the order's network reach it."""
