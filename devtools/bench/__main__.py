@@ -24,6 +24,7 @@ NAMES = (
     "notify",
     "journal",
     "backup",
+    "rehearsal",
     "switches",
 )
 
