@@ -109,6 +109,10 @@ class Watch(Protocol):
 class Scratches(Protocol):
     """Opens scratch servers. Raises DatabaseError."""
 
+    def available(self, where: str, major: int) -> str:
+        """Where a server of this major version would come from, in words; DatabaseError when none can be had. Only
+        looks, and starts nothing."""
+
     def folder(self, order: ScratchOrder) -> Path:
         """A place to unpack a physical backup into, for `order.data`. It is missing yet, its parent is private
         to this order, and both are removed by `close` of the server, or by `sweep` when we die before."""

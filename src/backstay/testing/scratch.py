@@ -103,6 +103,11 @@ class FakeScratches:
         self.given = False
         self.keeps = "template"
 
+    def available(self, where: str, major: int) -> str:
+        if self.fault is not None:
+            raise DatabaseError(self.fault, hint="install it")
+        return where
+
     def folder(self, order: ScratchOrder) -> Path:
         self.left[order.name] = order
         return Path("/scratch") / order.name / "data"
