@@ -156,8 +156,8 @@ def test_all_faults_at_once_are_told_at_once(site: Site) -> None:
         if spoil not in (limit_beyond_the_host, no_migrate_command):
             spoil(site)
     wanted = {id_ for spoil, found, _ in FAULTS for id_ in found}
-    # An image the registry does not show cannot be looked into; connections need a database that answers.
-    assert wanted - set(site.faults()) == {"artifact backend", "connections"}
+    # An image the registry does not show cannot be looked into; these need a database that answers.
+    assert wanted - set(site.faults()) == {"artifact backend", "connections", "scratch"}
 
 
 def test_an_engine_that_is_down_is_told_once_and_what_needs_it_is_not_checked(site: Site) -> None:
