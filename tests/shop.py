@@ -89,6 +89,8 @@ class Shop:
     deadline: str = "6s"
     under: str = ", under: 2s"
     notify: tuple[str, ...] = ()
+    store: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
     rehearsal: str = "off"
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bs-")))
     port: int = 0
@@ -126,6 +128,7 @@ class Shop:
                 first=first,
                 last=first + 99,
             )
+            + (f"store: {self.store}\n" if self.store else "")
         )
 
     def __exit__(
@@ -150,6 +153,7 @@ class Shop:
             "BACKSTAY_HOME": str(self.folder / "h"),
             "REGISTRY": self.world.registry.address,
             "PYTHONWARNINGS": "error",
+            **self.variables,
         }
 
     def argv(self, *words: str) -> list[str]:

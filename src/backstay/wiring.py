@@ -132,6 +132,19 @@ def database() -> Database:
     return PostgresTools()
 
 
+@dataclass(frozen=True, slots=True)
+class BackupLook:
+    """What a look at backups needs; nothing of it writes."""
+
+    store: Reader
+    database: Database
+
+
+def backup_look(where: Place) -> BackupLook:
+    """The catalog and the disk, to look at."""
+    return BackupLook(open_reader(where), database())
+
+
 def linter() -> Linter:
     """The linter of migrations."""
     from backstay.adapters.squawk import Squawk
@@ -182,19 +195,6 @@ def clusters() -> Clusters:
     from backstay.adapters.postgres import PostgresClusters
 
     return PostgresClusters()
-
-
-@dataclass(frozen=True, slots=True)
-class BackupLook:
-    """What a look at backups needs; nothing of it writes."""
-
-    store: Reader
-    database: Database
-
-
-def backup_look(where: Place) -> BackupLook:
-    """The catalog and the disk, to look at."""
-    return BackupLook(open_reader(where), database())
 
 
 def backup_ports(store: Store) -> BackupPorts:

@@ -52,7 +52,7 @@ def test_the_full_file_becomes_environments(tmp_path: Path) -> None:
     assert (dev.secrets_file, uat.secrets_file) == (str(tmp_path / ".secrets/dev.env"), "/etc/shop/uat.env")
     assert (dev.backups, uat.backups) == ("/srv/state/backups/dev", str(tmp_path / "dumps"))
     assert dev.ports == (20000, 20999)
-    assert dev.database == DatabaseSource("DATABASE_URL", "BACKUP_URL")
+    assert dev.database == DatabaseSource("DATABASE_URL", "BACKUP_URL", admin_url_secret="BACKUP_URL")
     assert dev.registry == RegistrySource("REGISTRY_USER", "REGISTRY_PASSWORD")
     assert dev.smoke[0].expect == Expectation(
         200, {"$.database": "connected"}, {"content-type": "json"}, None, 2.0
@@ -64,6 +64,7 @@ def test_the_full_file_becomes_environments(tmp_path: Path) -> None:
         BackupRule.ALWAYS,
         SmokeSet.FULL,
         bake_s=300.0,
+        lease_s=90.0,
         smoke_every_s=None,
         accept=("disk",),
         triggers=Triggers(error_points=0.1, slow_answer_s=3.0),

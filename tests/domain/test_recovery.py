@@ -19,8 +19,16 @@ RUNBOOKS = {
     DeploymentKind.ROLLBACK: (
         "router", "pull", "start", "health", "smoke", "stage", "switch", "public-smoke", "retire",
     ),
+    DeploymentKind.RESTORE: (
+        "router", "pull", "restore", "hold", "quiesce", "swap", "start", "health", "smoke", "stage", "switch",
+        "public-smoke", "open", "retire",
+    ),
 }  # fmt: skip
-PROOFS = {DeploymentKind.DEPLOY: "bake", DeploymentKind.ROLLBACK: "public-smoke"}
+PROOFS = {
+    DeploymentKind.DEPLOY: "bake",
+    DeploymentKind.ROLLBACK: "public-smoke",
+    DeploymentKind.RESTORE: "public-smoke",
+}
 PREFIXES = [(kind, length) for kind, steps in RUNBOOKS.items() for length in range(len(steps) + 1)]
 
 

@@ -41,17 +41,24 @@ def database(world: World) -> Iterator[DatabaseUrls]:
 @pytest.fixture
 def blocked(database: DatabaseUrls) -> Iterator[DatabaseUrls]:
     """The same, with a table that somebody holds locked: a dump of it waits."""
+    with holding(database["admin"], "products"):
+        yield database
+
+
+@contextmanager
+def holding(url: str, table: str) -> Iterator[None]:
+    """Somebody holds the table locked."""
     with (
-        environment(Secret(database["admin"])) as env,
+        environment(Secret(url)) as env,
         subprocess.Popen(
             [find_tool("psql"), "-qAt"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as session,
     ):
         assert session.stdin is not None and session.stdout is not None
-        session.stdin.write("BEGIN; LOCK TABLE products IN ACCESS EXCLUSIVE MODE; SELECT 'locked';\n")
+        session.stdin.write(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT 'locked';\n")
         session.stdin.flush()
         assert session.stdout.readline() == "locked\n"
-        yield database
+        yield
         session.kill()
 
 

@@ -22,8 +22,9 @@ USER, PASSWORD = "keeper", "s3cretOfThePrivateServer"
 class Server:
     """As a context manager: it runs inside the block, and nothing of it is left after.
 
-    One that is `durable` syncs every commit, in memory where there is enough of it. `copied`, which is taken over, is
-    the data folder of another one, made by a physical restore; `senders` how many may copy this one at once.
+    One that is `durable` syncs every commit, in memory where there is enough of it and not `on_disk` is asked for.
+    `copied`, which is taken over, is the data folder of another one, made by a physical restore; `senders` how many may
+    copy this one at once.
     """
 
     def __init__(
@@ -32,10 +33,12 @@ class Server:
         connections: int,
         *,
         durable: bool = False,
+        on_disk: bool = False,
         senders: int = 0,
         copied: Path | None = None,
     ) -> None:
         self._durable = durable
+        self._in_memory = durable and not on_disk
         self.port = 0
         self._bin = Path(plan.bin_dir)
         self._os_user = plan.os_user
@@ -46,12 +49,12 @@ class Server:
 
     def __enter__(self) -> Server:
         entry = pwd.getpwnam(self._os_user)
-        self.folder = Path(tempfile.mkdtemp(prefix="bs-pg-", dir=_memory() if self._durable else None))
+        self.folder = Path(tempfile.mkdtemp(prefix="bs-pg-", dir=_memory() if self._in_memory else None))
         os.chown(self.folder, entry.pw_uid, entry.pw_gid)
-        self._data = self.folder / "data"
+        self.data = self.folder / "data"
         if self._copied is not None:
-            shutil.move(self._copied, self._data)
-            run(["chown", "-R", f"{entry.pw_uid}:{entry.pw_gid}", self._data])
+            shutil.move(self._copied, self.data)
+            run(["chown", "-R", f"{entry.pw_uid}:{entry.pw_gid}", self.data])
             self.start()
             return self
         words = self.folder / "words"
@@ -59,7 +62,7 @@ class Server:
         words.chmod(0o644)
         run(
             [self._bin / "initdb", "-U", USER, "--pwfile", words, "--auth=scram-sha-256", "--no-sync",
-             "--data-checksums", "--encoding=UTF8", "--locale=C.UTF-8", "-D", self._data],
+             "--data-checksums", "--encoding=UTF8", "--locale=C.UTF-8", "-D", self.data],
             user=self._os_user, seconds=120,
         )  # fmt: skip
         words.unlink()
@@ -76,10 +79,6 @@ class Server:
     def url(self) -> str:
         return self.url_of("postgres")
 
-    @property
-    def data(self) -> Path:
-        return self._data
-
     def url_of(self, database: str) -> str:
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
@@ -93,7 +92,7 @@ class Server:
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
-            [self._bin / "postgres", "-D", self._data, *options],
+            [self._bin / "postgres", "-D", self.data, *options],
             env=clean_environment(), user=self._os_user, group=self._os_user, extra_groups=[], cwd="/",
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip

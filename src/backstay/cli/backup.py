@@ -64,11 +64,11 @@ class Target:
 @click.group(
     name="backup",
     epilog="\b\nExamples:\n  backstay backup create prod\n  backstay backup list prod\n"
-    "  backstay backup verify prod\n  backstay backup restore prod ID --dry-run\n"
-    "  backstay backup prune prod --dry-run\n",
+    "  backstay backup verify prod\n  backstay backup prune prod --dry-run\n"
+    "  backstay backup restore prod ID --dry-run\n",
 )
 def command() -> None:
-    """Back the database of an environment up; list, verify, restore, pin, copy and prune the backups there are."""
+    """Back the database of an environment up; list, verify, pin, copy, prune and restore the backups there are."""
 
 
 @command.command(
@@ -131,7 +131,6 @@ def list_(settings: Settings, environment: str) -> int:
     return 0
 
 
-command.add_command(verify)
 command.add_command(restore)
 command.add_command(prune)
 command.add_command(pin)
@@ -174,13 +173,23 @@ def _bare_target(environment: str) -> Target:
     return Target(app, environment, wiring.place(os.environ), None)
 
 
+command.add_command(verify)
+
+
+def order_of(environment: Environment, reason: str, url: Secret | None = None) -> BackupOrder:
+    """A backup as the configuration wants it, of `url` if given. Raises ConfigError when it knows no database."""
+    from backstay.pipeline.backup import order_of as ordered
+
+    return ordered(environment, url or _configured_url(environment), reason)
+
+
 def _order(target: Target, reason: str) -> BackupOrder:
     from backstay.domain.secret import Secret
-    from backstay.pipeline.backup import BackupOrder, order_of
+    from backstay.pipeline.backup import BackupOrder
 
     given = os.environ.get(URL_VARIABLE)
     if (settings := target.settings) is not None:
-        return order_of(settings, Secret(given) if given else _configured_url(settings), reason)
+        return order_of(settings, reason, Secret(given) if given else None)
     return BackupOrder(
         app=target.app,
         environment=target.environment,

@@ -128,6 +128,7 @@ def _order(world: World, application: Application, plan: Plan) -> RehearsalOrder
         previous=previous,
         previous_images=images_of(world.engine, previous, login) if previous else {},
         secrets=secrets,
+        identity=environment.database.identity_in(secrets) if environment.database else None,
     )
 
 

@@ -11,6 +11,7 @@ import click
 from backstay import wiring
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
+from backstay.domain.backup import BackupKind
 from backstay.errors import BackupFailed, ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def command(
     found = project(settings, environment)
     row = find_backup(found.reader(), found.app, environment, backup)
     application = found.application(environment)
+    if row.kind is BackupKind.PHYSICAL and not dry_run:
+        row = _extracted(settings, found, application.environment, row)
     if target is not None:
         if version or accept_loss is not None or dry_run:
             raise UsageError("--target goes with none of --version, --accept-loss and --dry-run")
@@ -80,6 +83,26 @@ def command(
     return _begin(settings, found, application, row, version, accept_loss)
 
 
+def _extracted(settings: Settings, found: Project, environment: Environment, backup: Backup) -> Backup:
+    """The database out of a physical backup, as a logical one."""
+    from backstay.cli.backup import Shown, ended_politely, order_of
+    from backstay.cli.progress import Progress
+    from backstay.pipeline.extract import ExtractOrder, as_logical
+    from backstay.pipeline.verify import VerifyOrder
+
+    source, limits = environment.database, environment.policy.backup_limits
+    identity = source.identity_in(wiring.secrets(environment).read()) if source else None
+    progress, store = Progress(settings), found.store()
+    shown = Shown(progress, settings)
+    verify = VerifyOrder(source.scratch if source else "auto", limits, identity, progress=shown.progress)
+    order = ExtractOrder(verify, order_of(environment, backup.reason))
+    try:
+        with ended_politely(), progress:
+            return as_logical(wiring.verify_ports(store, found.where, environment), backup, order, shown.tell)
+    finally:
+        store.close()
+
+
 def _begin(
     settings: Settings,
     found: Project,
@@ -90,19 +113,22 @@ def _begin(
 ) -> int:
     from backstay.cli.deploy import begin, new_id
     from backstay.cli.follow import follow
+    from backstay.cli.interrupt import Interrupts
     from backstay.cli.launch import Prepared, wait_quietly
     from backstay.domain.plan import Restoration
     from backstay.pipeline.resolve import plan_restore
 
     environment = application.environment.name
     id_ = new_id()
-    with Prepared(found.where, id_, application.notify) as worker:
-        store = found.store()
-        starting = worker.beginner(store)
-        starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
-        plan = plan_restore(found.app, environment, Restoration(backup.id, accept_loss), version, store)
-        begin(settings, starting, id_, found, application, plan)
-    return follow(settings, store, id_)
+    with Interrupts(environment) as interrupts:
+        with Prepared(found.where, id_, application.notify) as worker:
+            store = found.store()
+            starting = worker.beginner(store)
+            starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
+            plan = plan_restore(found.app, environment, Restoration(backup.id, accept_loss), version, store)
+            interrupts.begin()
+            begin(settings, starting, id_, found, application, plan)
+        return follow(settings, store, id_, interrupts)
 
 
 def _look(found: Project, environment: Environment, backup: Backup, accepted: int | None) -> Restorable:
@@ -178,7 +204,9 @@ def _elsewhere(settings: Settings, environment: Environment, backup: Backup, tar
                 "who may list this host's processes sees the password in --target; secret:NAME hides it"
             )
     with progress:
-        proof = restore_elsewhere(wiring.elsewhere_ports(), backup, into, environment.policy.backup_limits)
+        limits, source = environment.policy.backup_limits, environment.database
+        identity = source.identity_in(wiring.secrets(environment).read()) if source else None
+        proof = restore_elsewhere(wiring.elsewhere_ports(), backup, into, limits, identity=identity)
     if settings.json:
         click.echo(json.dumps(proof.as_document()))
     else:

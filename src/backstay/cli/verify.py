@@ -61,16 +61,18 @@ def command(settings: Settings, environment: str, backup: str | None, every: boo
 
 
 def _order(target: Target, progress: Progress) -> VerifyOrder:
-    from backstay.pipeline.verify import VerifyOrder, identity_of
+    from backstay.pipeline.verify import VerifyOrder
 
     settings = target.settings
     where = settings.database.scratch if settings and settings.database else "auto"
-    identity = identity_of(settings, wiring.secrets(settings).read()) if settings else None
 
     def told(now: object) -> None:
         if progress.status is not None:
             progress.status.update(str(now))
 
+    identity = None
+    if settings and settings.database and settings.database.identity_secret:
+        identity = settings.database.identity_in(wiring.secrets(settings).read())
     return VerifyOrder(where, target.policy.backup_limits, identity, progress=told)
 
 

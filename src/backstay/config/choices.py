@@ -28,12 +28,12 @@ def backup_rule(value: Any) -> str:
     return _one_of(BACKUP_RULES, value)
 
 
-def trial(value: Any) -> str:
-    return _one_of(TRIALS, "off" if value is False else value)  # YAML reads off as no
-
-
 def backup_kind(value: Any) -> str:
     return _one_of(BACKUP_KINDS, value)
+
+
+def trial(value: Any) -> str:
+    return _one_of(TRIALS, "off" if value is False else value)  # YAML reads off as no
 
 
 def check_set(value: Any) -> str:

@@ -134,11 +134,6 @@ class Database(Section):
         " dump; the same as url_secret when not given.",
         None,
     )
-    admin_url_secret: Variable | None = key(
-        "Name of the secret with a URL of the same database whose role may make databases beside it and rename it;"
-        " the same as backup_url_secret when not given.",
-        None,
-    )
     backup: BackupEngine = key(
         "How to back up: logical (one database, by pg_dump), physical (the whole server's files, by pg_basebackup),"
         " or auto: physical where the role may and most of the server is this database.",
@@ -150,6 +145,11 @@ class Database(Section):
         None,
     )
     copy_: Copy | None = Field(None, alias="copy", description="A copy of each backup on another machine.")
+    admin_url_secret: Variable | None = key(
+        "Name of the secret with a URL of the same database whose role may make databases beside it and rename it;"
+        " the same as backup_url_secret when not given.",
+        None,
+    )
     scratch: Scratch = key(
         "Where backups are restored to try things out: auto (this host's PostgreSQL of the same major version),"
         " container:IMAGE, or url:SECRET, the name of a secret with the URL of a server.",
@@ -313,7 +313,9 @@ class Config(Section):
     smoke: list[Smoke] = group("Requests that must be answered right before and after traffic moves.", list)
     registry: Registry | None = key("Login to the image registry.", None)
     store: FilledText | None = key(
-        "State store; $BACKSTAY_STORE goes first. By default in the state folder.", None
+        "State store: a path or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE; $BACKSTAY_STORE goes first."
+        " By default a file in the state folder.",
+        None,
     )
     backups: FilledText | None = key("Folder that holds a folder of backups per environment.", None)
 

@@ -43,7 +43,7 @@ class DatabaseSource:
     """Names of the secrets that hold the database URL: as the application uses it, as this host reaches it, and with
     a role that may make databases beside it ("": the one before). `scratch`: where scratch servers come from, as
     `domain.scratch.Where` reads it. And how the database is backed up (`kind` None: whatever the role may do),
-    encrypted (age recipients; the identity's secret), and copied elsewhere.
+    encrypted (age recipients), and copied elsewhere.
     """
 
     url_secret: str
@@ -59,6 +59,10 @@ class DatabaseSource:
     def admin(self) -> str:
         """The secret with the URL by which databases are made and renamed."""
         return self.admin_url_secret or self.backup_url_secret
+
+    def identity_in(self, secrets: Mapping[str, Secret]) -> Secret | None:
+        """The age identity that decrypts backups; None where none is configured, or it is not there."""
+        return secrets.get(self.identity_secret) if self.identity_secret else None
 
 
 @dataclass(frozen=True, slots=True)

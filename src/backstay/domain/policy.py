@@ -96,9 +96,9 @@ class Policy:
     keep_backups: int = 10
     backup_deadline_s: float = 14400.0
     backup_stall_s: float = 300.0
+    backup_checksums: bool = True
     hold_deadline_s: float = 25.0
     keep_replaced_s: float = 7 * 86400.0
-    backup_checksums: bool = True
     lease_s: float = LEASE_TIME_S
     rehearsal: Trial = Trial.OFF
     verify: Trial = Trial.OFF

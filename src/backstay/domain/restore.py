@@ -6,11 +6,12 @@ Law 7: what was written since the backup is counted, in rows, and goes only when
 from __future__ import annotations
 
 import json
+import re
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
-from urllib.parse import quote, urlsplit, urlunsplit
 
 from backstay.domain.backup import Backup, BackupState
 from backstay.domain.content import Content, TableContent
@@ -22,6 +23,9 @@ LONGEST_NAME: Final = 63
 
 SHOWN: Final = 10
 """So many tables are named in a refusal, the rest as a number."""
+
+_PLAIN: Final = frozenset(string.ascii_letters + string.digits + "_-.~")
+"""What stands for itself in a URL."""
 
 _NOTHING: Final = TableContent(0, "")
 
@@ -72,8 +76,11 @@ def mark_in(comment: str | None) -> Mark | None:
 
 def renamed(url: Secret, database: str) -> Secret:
     """The URL of another database of the same server."""
-    parts = urlsplit(url.reveal())
-    return Secret(urlunsplit(parts._replace(path="/" + quote(database, safe=""))))
+    server, slashes, rest = url.reveal().partition("://")
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    options = rest[rest.index("?") :] if "?" in rest else ""
+    name = "".join(chr(byte) if chr(byte) in _PLAIN else f"%{byte:02X}" for byte in database.encode())
+    return Secret(f"{server}{slashes}{host}/{name}{options}")
 
 
 @dataclass(frozen=True, slots=True)

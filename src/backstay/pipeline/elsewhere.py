@@ -30,6 +30,7 @@ def restore_elsewhere(
     limits: BackupLimits,
     stopped: Callable[[], bool] = lambda: False,
     progress: Callable[[BackupProgress], None] = lambda _: None,
+    identity: Secret | None = None,
 ) -> Verification:
     """Restore into the empty database at `into`, and compare. BackupFailed when that cannot be done, or is not equal.
 
@@ -45,7 +46,7 @@ def restore_elsewhere(
         owners = facts.is_superuser and set(roles) <= set(facts.roles)
         ports.database.restore(
             RestoreOrder(path, into, limits, owners=owners, analyze=True, sha256=backup.sha256 or None,
-                         stopped=stopped, tell=progress)
+                         identity=identity, stopped=stopped, tell=progress)
         )  # fmt: skip
         expected = ports.database.content_of(path)
         found = ports.database.content(into, limits.deadline_s)

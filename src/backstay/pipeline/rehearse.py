@@ -28,7 +28,7 @@ from backstay.domain.verification import Verification
 from backstay.errors import BackstayError, BackupFailed, DatabaseError, EngineError
 from backstay.pipeline.prune import Teller
 from backstay.pipeline.trial import Place, RehearsalOrder, Trial, TrialPorts
-from backstay.pipeline.verify import RestoredCopy, VerifyOrder, identity_of, restored, scratch_order
+from backstay.pipeline.verify import RestoredCopy, VerifyOrder, restored, scratch_order
 from backstay.ports.database import Database
 from backstay.ports.engine import Engine, Login
 from backstay.ports.scratch import Scratches, ScratchOrder
@@ -177,8 +177,7 @@ class _Room:
         wanted = replace(self.scratch, name=f"{self.scratch.name}-{suffix}", network=self.network)
         order = self.order
         limits = order.environment.policy.backup_limits
-        identity = identity_of(order.environment, order.secrets)
-        verify = VerifyOrder(wanted.where, limits, identity, order.stopped, analyze=True, known=known)
+        verify = VerifyOrder(wanted.where, limits, order.identity, order.stopped, analyze=True, known=known)
         return restored(self.ports, self.backup, wanted, verify)
 
 

@@ -53,6 +53,7 @@ class RehearsalOrder:
     previous_images: Mapping[str, str]
     secrets: Mapping[str, Secret]
     deployment: str | None = None
+    identity: Secret | None = None
     stopped: Callable[[], bool] = lambda: False
 
     @property

@@ -6,7 +6,7 @@ The restored copy is handed on while it lives: the rehearsal and the drills work
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from backstay.domain.backup import Backup, BackupKind, BackupLimits, BackupProgress, BackupState
 from backstay.domain.content import Content
-from backstay.domain.environment import Environment
 from backstay.domain.scratch import Source, Where
 from backstay.domain.secret import Secret
 from backstay.domain.verification import Verification, compared
@@ -71,12 +70,6 @@ class VerifyOrder:
     progress: Callable[[BackupProgress], None] = lambda _: None
     analyze: bool = False
     known: Verification | None = None
-
-
-def identity_of(environment: Environment, secrets: Mapping[str, Secret]) -> Secret | None:
-    """The key of encrypted backups; None where none is configured, or set."""
-    source = environment.database
-    return secrets.get(source.identity_secret) if source and source.identity_secret else None
 
 
 def verify(ports: Ports, backup: Backup, order: VerifyOrder) -> Verification:

@@ -29,7 +29,7 @@ global
 defaults
     mode http
     log global
-    log-format "%b %ST %Ta"
+    log-format "%b %ST %Ta %[var(txn.waited)]"
     timeout connect 250ms
     timeout client 75s
     timeout server 300s
@@ -84,15 +84,16 @@ backend empty
 
 
 def render(folder: Path, name: str, binds: int, slots: Mapping[Slot, SlotRoutes]) -> str:
-    """The whole configuration. An empty slot gets the other one's backends, disabled, so that filling it later
-    needs runtime commands only and no reload."""
+    """The whole configuration. An empty slot gets the other one's routes and backends, disabled, so that filling it
+    later needs runtime commands only and no reload: one under a hold would leave requests waiting in a process that
+    knows nothing of the new slot."""
     answer = hold.answer(folder)
     head = _HEAD.format(folder=folder, name=name, binds=_binds(binds), lua=hold.LUA, answer=answer)
     lines = [head.rstrip("\n")]
     models = {slot: _model(slot, slots) for slot in Slot}
     for slot in Slot:
         condition = "on_green" if slot is Slot.GREEN else "!on_green"
-        if slot not in slots:
+        if not slots:
             lines.append(f"    use_backend empty if {condition}")
             continue
         for route in sorted(models[slot].routes, key=lambda r: len(r.path), reverse=True):

@@ -37,6 +37,7 @@ core.register_action("hold", {{ "http-req" }}, function(txn)
     waited = waited + STEP_MS
     hold, till = hold_of(is_read)
   end
+  txn:set_var("txn.waited", waited) -- no release is to blame for it
   txn:set_var("txn.page", hold ~= "none")
 end, 0)
 """

@@ -222,7 +222,9 @@ class HaproxyRouter:
         name = f"{backend(slot, component)}/{SERVER}"
         if routes is None:
             if not row.is_empty:
-                runtime.order(self.admin, f"set server {name} state maint")
+                command = f"set server {name} state maint"
+                runtime.order(self.admin, command)
+                self.keeper.tell_draining(command)
             return
         upstream = (routes.upstreams or {})[component]
         answer = runtime.ask(self.admin, f"show servers state {backend(slot, component)}")
@@ -232,13 +234,17 @@ class HaproxyRouter:
         self._readdress(name, upstream.host, upstream.port)
 
     def _readdress(self, server: str, host: str, port: int) -> None:
-        """Another address, and down until a check finds it up."""
+        """Another address, and down until a check finds it up; also for the clients of an HAProxy that drains."""
+        command = (
+            f"set server {server} state maint; set server {server} addr {host} port {port}; "
+            f"set server {server} state ready; set server {server} health down"
+        )
         runtime.order(
             self.admin,
-            f"set server {server} state maint; set server {server} addr {host} port {port}; "
-            f"set server {server} state ready; set server {server} health down",
+            command,
             expected=("IP changed", "port changed", "no need to change", "nothing changed"),
         )
+        self.keeper.tell_draining(command)
 
 
 def _refuse_stale(known: maps.Weights | None, token: int) -> None:

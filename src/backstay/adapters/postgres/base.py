@@ -138,7 +138,11 @@ def _listen(tool: subprocess.Popen[bytes], folder: Path, watch: Watch) -> bytes:
 
 def _failure(status: int, said: bytes) -> DatabaseError:
     text = said.decode(errors="replace")
-    error = failed("pg_basebackup", status, said)
+    # It also tells of what it does; what went wrong is called an error.
+    faults = [
+        line for line in said.splitlines() if b"error:" in line or b"FATAL:" in line or b"ERROR:" in line
+    ]
+    error = failed("pg_basebackup", status, b"\n".join(faults) or said)
     if "checksum error" in text or "checksum verification failed" in text:
         error = PagesDamaged(
             "the server's own files are damaged: pages with wrong checksums (pg_basebackup)",

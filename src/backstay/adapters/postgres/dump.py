@@ -231,6 +231,7 @@ class _Backup:
             "name": self.order.name,
             **self.order.about,
             "kind": self.kind.value,
+            **({"why_logical": self.why_logical} if self.why_logical else {}),
             "files": {
                 role: {"name": str(file.path.relative_to(folder)), "bytes": file.bytes, "sha256": file.sha256}
                 for role, file in files.items()

@@ -10,12 +10,16 @@ from contextlib import suppress
 from typing import Any, Final
 
 from backstay.domain.duration import format_duration
+from backstay.domain.slot import Slot
 from backstay.domain.step import StepRecord, StepState, Truth
 from backstay.errors import BackupFailed, DatabaseError, NeedsAttention, RouterError
 from backstay.pipeline.live import live_of
 from backstay.pipeline.routes import routes_of
 from backstay.pipeline.run import Run
-from backstay.ports.router import Hold
+from backstay.ports.router import Hold, SlotRoutes, Upstream
+
+NOWHERE: Final = ("127.0.0.1", 1)
+"""Where nobody answers."""
 
 DRAIN_S: Final = 10.0
 """What is in flight when the hold begins gets this long at most (`policy.drain_deadline` may give it less): everybody
@@ -32,9 +36,7 @@ class HoldStep:
     def do(self, run: Run) -> dict[str, Any]:
         self._refuse_unfit(run)
         router, policy = run.world.router, run.environment.policy
-        router.load(
-            routes_of(run, run.slots), run.token
-        )  # a router of an earlier Backstay learns to hold by it
+        router.load(_shaped(run), run.token)
         router.hold(Hold.ALL, policy.hold_deadline_s, run.token)
         waits = format_duration(policy.hold_deadline_s)
         run.tell(
@@ -83,6 +85,16 @@ class HoldStep:
                 run.tell("database_noted", note, step=self.name)
         except DatabaseError as error:
             raise BackupFailed(error.message, hint=error.hint, state="nothing was changed") from error
+
+
+def _shaped(run: Run) -> dict[Slot, SlotRoutes]:
+    """What stands in the slots, and places for what will: so that nothing later makes the router reload, which would
+    leave requests waiting in a process that knows nothing of the new slot. A router that an earlier Backstay set up
+    learns by it to hold."""
+    places = {
+        name: Upstream(name, *NOWHERE, component.health) for name, component in run.release.components.items()
+    }
+    return {**routes_of(run, run.slots), run.plan.target: SlotRoutes(run.release.routes, places)}
 
 
 class OpenStep:

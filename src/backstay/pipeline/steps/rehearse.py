@@ -9,12 +9,13 @@ from backstay.domain.backup import Backup
 from backstay.domain.deployment import Wish
 from backstay.domain.plan import wants_rehearsal
 from backstay.domain.rehearsal import Outlook
+from backstay.domain.secret import Secret
 from backstay.domain.step import StepRecord, Truth
 from backstay.errors import BackupFailed
 from backstay.pipeline.rehearse import Rehearsal, RehearsalRefused, images_of, rehearse, sweep
 from backstay.pipeline.run import Run
 from backstay.pipeline.trial import RehearsalOrder
-from backstay.pipeline.verify import NotVerified, VerifyOrder, identity_of, verify
+from backstay.pipeline.verify import NotVerified, VerifyOrder, verify
 
 
 class RehearseStep:
@@ -98,7 +99,7 @@ def _verified(run: Run, backup: Backup) -> dict[str, Any]:
     order = VerifyOrder(
         source.scratch if source else "auto",
         run.environment.policy.backup_limits,
-        identity_of(run.environment, run.secrets),
+        identity=_identity(run),
         stopped=lambda: _is_stopped(run),
     )
     found = verify(run.world, backup, order)
@@ -119,8 +120,14 @@ def _order(run: Run) -> RehearsalOrder:
         previous_images=images_of(run.world.engine, previous, run.login) if previous else {},
         secrets=run.secrets,
         deployment=run.id,
+        identity=_identity(run),
         stopped=lambda: _is_stopped(run),
     )
+
+
+def _identity(run: Run) -> Secret | None:
+    source = run.environment.database
+    return source.identity_in(run.secrets) if source else None
 
 
 def _is_stopped(run: Run) -> bool:

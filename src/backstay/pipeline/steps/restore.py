@@ -44,6 +44,7 @@ class RestoreStep:
         run.world.database.restore(
             RestoreOrder(
                 Path(backup.path), url, limits, analyze=True, sha256=backup.sha256 or None,
+                identity=source.identity_in(run.secrets) if (source := run.environment.database) else None,
                 stopped=lambda: is_stopped(run), tell=Told(run, self.name, "restore"),
             )
         )  # fmt: skip
