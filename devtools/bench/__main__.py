@@ -26,6 +26,7 @@ NAMES = (
     "journal",
     "lease",
     "backup",
+    "rehearsal",
     "switches",
 )
 
