@@ -39,17 +39,19 @@ environments:
     hosts: [local]
     router: {{bind: "127.0.0.1:{port}"}}
     ports: "{first}-{last}"
-    policy: {{bake: {bake}}}
+    policy: {{bake: {bake}{policy}}}
     secrets: {{file: secrets.env}}
 """
 VERSIONS: Final[dict[str, dict[str, Any]]] = {
     "v1": {},
     "v2": {},
     "v3": {"sick": True},
-    "hungry": {"eats_after_s": 0},
+    "hungry": {"eats_after_s": 0, "listens_after_s": 5},
     "greedy": {"eats_after_s": 2},
+    "late": {"listens_after_s": 1.5},
 }
-"""What is wrong with each version: nothing, never healthy, out of memory at once, out of memory when it serves."""
+"""What is wrong with each version: nothing, never healthy, out of memory at once, out of memory when it serves; and
+nothing but that it takes its time to start."""
 
 IMAGE: Final = Path(__file__).parent / "image"
 
@@ -68,6 +70,12 @@ class Page(Shop):
     bake: str = "500ms"
     deadline: str = "5s"
     migration_s: str = "0.1"
+    policy: str = ""
+
+    @property
+    def usual(self) -> dict[str, str]:
+        """What stories change, as it is without them."""
+        return {"bake": "500ms", "deadline": "5s", "migration_s": "0.1", "policy": ""}
 
     def configure(self, **changes: Any) -> None:
         for key, value in changes.items():
@@ -80,6 +88,7 @@ class Page(Shop):
                 bake=self.bake,
                 deadline=self.deadline,
                 migration_s=self.migration_s,
+                policy=self.policy,
                 first=first,
                 last=first + 99,
             )

@@ -1,4 +1,4 @@
-"""The smallest site that names its release. RULES (JSON in the environment): sick, eats_after_s."""
+"""The smallest site that names its release. RULES (JSON in the environment): sick, eats_after_s, listens_after_s."""
 
 from __future__ import annotations
 
@@ -62,4 +62,5 @@ print("serving", VERSION, flush=True)
 if "eats_after_s" in RULES:
     threading.Timer(RULES["eats_after_s"], eat).start()
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+time.sleep(RULES.get("listens_after_s", 0))
 Site(("0.0.0.0", int(os.environ["PORT"])), Answers).serve_forever()

@@ -1,0 +1,210 @@
+"""The engine's daemon dies, hangs and fills its disk in the middle of things. It is one of our own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.crash.aftermath import assert_whole
+from tests.faults.matrix import seen
+from tests.faults.scene import (
+    container, deploying, ended, finished, is_well, kill, main_process, newest, pair, reach, switched, told, wait,
+)  # fmt: skip
+from tests.page import Page
+from tests.world import World
+from tests.world.private import private_world, start_dockerd
+
+pytestmark = pytest.mark.world
+
+
+def daemon(world: World) -> int:
+    return world.state.processes["dockerd"].pid
+
+
+@contextmanager
+def hung(world: World) -> Iterator[None]:
+    """The daemon takes connections and says nothing."""
+    os.kill(daemon(world), signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(daemon(world), signal.SIGCONT)
+
+
+def test_the_daemon_killed_in_the_bake_is_not_missed(far_page: Page) -> None:
+    page = far_page
+    _, other = pair(page)
+    page.configure(bake="4s")
+    process = main_process(page, container(page, "live"))
+    with page.load() as load:
+        load.until(lambda so_far: so_far.requests > 20)
+        switched(page, other)
+        began = time.monotonic()
+        kill(daemon(page.world))
+        time.sleep(1)
+        start_dockerd(page.world.layout, page.world.state)
+        took = time.monotonic() - began
+        answer = finished(page)
+        report = load.stop()
+    assert ended(answer) == (0, "succeeded"), (
+        told(answer),
+        page.history()[0],
+        page.run("events", page.history()[0]["deployment"]).out,
+        report.table(),
+    )
+    seen("kill -9 of dockerd in the bake, started again after 1 s", report, whole_s=took, status=0,
+         said="the deploy succeeds; no container noticed")  # fmt: skip
+    assert report.failed == 0, report.table()
+    assert assert_whole(page) == other
+    assert main_process(page, container(page, "standby")) == process
+
+
+def test_the_daemon_killed_before_the_switch_costs_the_deploy_and_nothing_else(far_page: Page) -> None:
+    page = far_page
+    live, other = pair(page)
+    page.configure(migration_s="3")
+    with page.load() as load:
+        load.until(lambda so_far: so_far.requests > 20)
+        with deploying(page, other) as deploy:
+            reach(page, "migrate")
+            time.sleep(0.5)
+            began = time.monotonic()
+            kill(daemon(page.world))
+            deploy.wait(60)
+            took = time.monotonic() - began
+        start_dockerd(page.world.layout, page.world.state)
+        assert pair(page)[0] == live
+        page.configure(**page.usual)
+        again = page.deploy(other)
+        report = load.stop()
+    end = page.history()[1]
+    assert (deploy.returncode, end["state"], end["failed_step"]) == (20, "failed", "migrate"), end
+    seen("kill -9 of dockerd in a migration", report, whole_s=took, status=20, said=end["reason"])
+    assert ended(again) == (0, "succeeded"), told(again)
+    assert report.failed == 0, report.table()
+    assert assert_whole(page) == other
+
+
+def test_a_release_that_turns_bad_is_reversed_although_the_engine_hangs(far_page: Page) -> None:
+    """The daemon hangs, and the new container with it: nobody but our own probes can tell."""
+    page = far_page
+    live, other = pair(page)
+    page.configure(bake="30s", policy=", drain_deadline: 1s")
+    with page.load(timeout_s=10.0) as load:
+        load.until(lambda so_far: so_far.requests > 20)
+        switched(page, other)
+        process = main_process(page, container(page, "live"))
+        with hung(page.world):
+            began = time.monotonic()
+            os.kill(process, signal.SIGSTOP)
+            wait(lambda: pair(page)[0] == live, "the flip back", seconds=120)
+            took = time.monotonic() - began
+        os.kill(process, signal.SIGCONT)
+        answer = finished(page)
+        report = load.stop()
+    assert ended(answer) == (20, "rolled_back"), told(answer)
+    seen(
+        "dockerd hangs in the bake, and the new container too",
+        report,
+        whole_s=took,
+        status=20,
+        said=told(answer),
+    )
+    assert took < 15
+    assert assert_whole(page) == live
+
+
+def test_a_rollback_flips_although_the_engine_hangs(far_page: Page) -> None:
+    page = far_page
+    _, other = pair(page)
+    with page.load() as load:
+        load.until(lambda so_far: so_far.requests > 20)
+        with hung(page.world):
+            began = time.monotonic()
+            rollback = page.start("rollback", "dev")
+            wait(lambda: pair(page)[0] == other, "the flip", seconds=120)
+            took = time.monotonic() - began
+        status = rollback.wait(120)
+        report = load.stop()
+    seen(
+        "dockerd hangs, then `rollback`", report, whole_s=took, status=status, said="v1 serves again at once"
+    )
+    assert status == 0
+    assert took < 5
+    assert report.failed == 0, report.table()
+    assert assert_whole(page) == other
+
+
+def test_a_hang_of_three_seconds_only_delays(far_page: Page) -> None:
+    page = far_page
+    _, other = pair(page)
+    with page.load() as load:
+        load.until(lambda so_far: so_far.requests > 20)
+        with deploying(page, other) as deploy:
+            reach(page, "migrate")
+            with hung(page.world):
+                time.sleep(3)
+        report = load.stop()
+    seen(
+        "dockerd hangs for 3 s in a migration",
+        report,
+        status=deploy.returncode,
+        said="the deploy takes 3 s longer",
+    )
+    assert deploy.returncode == 0
+    assert report.failed == 0, report.table()
+    assert assert_whole(page) == other
+
+
+@pytest.mark.long
+def test_an_engine_that_hangs_for_good_ends_the_deploy_in_time(far_page: Page) -> None:
+    page = far_page
+    live, other = pair(page)
+    with page.load() as load:
+        load.until(lambda so_far: so_far.requests > 20)
+        with deploying(page, other) as deploy:
+            reach(page, "migrate")
+            with hung(page.world):
+                began = time.monotonic()
+                deploy.wait(400)
+                took = time.monotonic() - began
+        page.run("recover", "dev")
+        report = load.stop()
+    end = page.history()[0]
+    seen(
+        "dockerd hangs for good in a migration",
+        report,
+        whole_s=took,
+        status=deploy.returncode,
+        said=end["reason"],
+    )
+    assert deploy.returncode == 20
+    assert report.failed == 0, report.table()
+    assert assert_whole(page) == live
+
+
+def test_an_image_store_that_is_full_costs_the_deploy_and_nothing_else(page_images: World) -> None:
+    with private_world(page_images, image_disk="1g") as world, Page(world, f"full{os.getpid()}") as page:
+        assert page.deploy("v1").status == 0
+        filler = world.layout.engine / "data" / "filler"
+        with page.load() as load:
+            load.until(lambda so_far: so_far.requests > 20)
+            disk = os.statvfs(filler.parent)
+            filler.write_bytes(b"\0" * (disk.f_bavail * disk.f_frsize))
+            began = time.monotonic()
+            full = page.deploy("v2")
+            took = time.monotonic() - began
+            filler.unlink()
+            assert assert_whole(page) == "v1"
+            again = page.deploy("v2")
+            report = load.stop()
+        assert full.status in (10, 20), told(full)
+        assert "space" in told(full), told(full)
+        seen("the disk of the image store is full", report, whole_s=took, status=full.status, said=told(full))
+        assert ended(again) == (0, "succeeded"), told(again)
+        assert report.failed == 0, report.table()
