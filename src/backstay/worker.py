@@ -19,6 +19,7 @@ from backstay.domain.deployment import Deployment, DeploymentKind, Wish
 from backstay.domain.lease import HEARTBEAT_S, Lease
 from backstay.domain.secret import Secret
 from backstay.errors import BackstayError, LeaseLost, StoreError
+from backstay.pipeline.fence import Fence, fenced
 from backstay.pipeline.notify import Sender
 from backstay.pipeline.outcome import fail
 from backstay.pipeline.record import from_record
@@ -36,8 +37,7 @@ def work(where: wiring.Place, deployment: str, parent: int, notify: Sequence[Sec
     try:
         return _work_for(where, deployment, parent, notify)
     except BackstayError as failed:
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        print(f"{stamp} {type(failed).__name__}: {failed}", file=sys.stderr, flush=True)
+        _log(f"{type(failed).__name__}: {failed}")
         return failed.exit_status
 
 
@@ -53,15 +53,16 @@ def _work_for(where: wiring.Place, deployment_id: str, parent: int, notify: Sequ
         raise LeaseLost(f"the lease of {deployment_id} was taken over before its worker started")
     lease = store.adopt(held, wiring.host().owner())
     _heed_signals(store, deployment_id)
-    run = _run(where, store, deployment, lease)
-    heart = threading.Thread(target=_beat, args=(store, lease, run.lost), daemon=True)
+    fence = Fence(store, lease)
+    run = _run(where, store, deployment, fence)
+    heart = threading.Thread(target=_beat, args=(store, lease, fence.lost), daemon=True)
     heart.start()
     sender = Sender(store, deployment.app, lambda: wiring.receivers(where, notify))
     sender.start()
     try:
         _work(run, lease)
     except LeaseLost as lost:
-        print(lost.message, file=sys.stderr)
+        _log(f"{lost.message}; this worker does nothing more and ends")
         return lost.exit_status
     finally:
         run.lost.set()
@@ -127,12 +128,13 @@ def _reverse(run: Run, error: BackstayError) -> None:
     fail(Saga(run, STEPS), error)
 
 
-def _run(where: wiring.Place, store: Store, deployment: Deployment, lease: Lease) -> Run:
+def _run(where: wiring.Place, store: Store, deployment: Deployment, fence: Fence) -> Run:
     environment = store.environment_of(deployment.id)
     if environment is None:
         raise StoreError(f"the record of deployment {deployment.id} is incomplete")
     plan, nonce = from_record(deployment, store)
-    return Run(deployment, plan, environment, lease.token, nonce, wiring.world(where, environment, store))
+    world = fenced(wiring.world(where, environment, store), fence)
+    return Run(deployment, plan, environment, fence.lease.token, nonce, world, fence.lost)
 
 
 def _beat(store: Store, lease: Lease, lost: threading.Event) -> None:
@@ -140,10 +142,11 @@ def _beat(store: Store, lease: Lease, lost: threading.Event) -> None:
     while not lost.wait(HEARTBEAT_S):
         try:
             store.heartbeat(lease)
-        except LeaseLost:
+        except LeaseLost as error:
             lost.set()
+            _log(f"heartbeat: {error.message}")
         except StoreError as error:
-            print(f"heartbeat: {error.message}", file=sys.stderr, flush=True)
+            _log(f"heartbeat: {error.message}")
 
 
 def _heed_signals(store: Store, deployment: str) -> None:
@@ -151,7 +154,19 @@ def _heed_signals(store: Store, deployment: str) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
+    def ask() -> None:
+        try:
+            store.ask(deployment, Wish.ABORT)
+        except StoreError as error:
+            _log(f"asked by SIGTERM to abort, but: {error.message}")
+
     def abort(signum: int, frame: object) -> None:
-        threading.Thread(target=store.ask, args=(deployment, Wish.ABORT), daemon=True).start()
+        threading.Thread(target=ask, daemon=True).start()  # a handler must not wait for the store
 
     signal.signal(signal.SIGTERM, abort)
+
+
+def _log(text: str) -> None:
+    """A line of the worker's log, which is its standard error."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    print(f"{stamp} {text}", file=sys.stderr, flush=True)

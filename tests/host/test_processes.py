@@ -16,7 +16,7 @@ import pytest
 from backstay.adapters import host as host_module
 from backstay.adapters.host import LinuxHost, boot_id, start_time
 from backstay.domain.lease import Owner, Presence
-from backstay.errors import BackstayError
+from backstay.errors import Locked
 
 STUBBORN = """
 import signal, time
@@ -133,6 +133,48 @@ def test_ending_never_touches_the_next_process_with_that_pid(child: subprocess.P
 def test_what_does_not_die_is_told(child: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch) -> None:
     owner = named(child.pid)
     monkeypatch.setattr(host_module, "DEATH_DEADLINE_S", 0.05)
-    monkeypatch.setattr(os, "kill", lambda pid, number: None)
-    with pytest.raises(BackstayError, match=f"process {child.pid} does not die"):
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda process, number: None)
+    with pytest.raises(Locked, match=rf"pid {child.pid}.* does not die either") as refused:
         LinuxHost().end(owner)
+    assert str(child.pid) in (refused.value.hint or "") and refused.value.state == "nothing was changed"
+
+
+def test_what_is_not_ours_to_kill_is_told(
+    child: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(process: int, number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", refused)
+    with pytest.raises(Locked, match="may not end it") as error:
+        LinuxHost().end(named(child.pid))
+    assert f"kill -9 {child.pid}" in (error.value.hint or "")
+    assert child.poll() is None
+
+
+def test_a_stopped_process_lives_and_dies_like_any_other(child: subprocess.Popen[str]) -> None:
+    child.send_signal(signal.SIGSTOP)
+    owner = named(child.pid)
+    assert LinuxHost().presence(owner) is Presence.ALIVE
+    LinuxHost().end(owner)
+    assert LinuxHost().presence(owner) is Presence.GONE
+
+
+@pytest.mark.parametrize("field", ["machine", "pid_space"])
+def test_another_machine_of_our_name_and_another_container_are_not_looked_into(
+    child: subprocess.Popen[str], field: str
+) -> None:
+    """There our process table proves nothing: the same pid is another process, or none at all."""
+    owner = replace(LinuxHost().owner(), pid=child.pid, started=0)
+    assert LinuxHost().presence(owner) is Presence.GONE, "here it does"
+    there = replace(owner, machine="another") if field == "machine" else replace(owner, pid_space="another")
+    assert LinuxHost().presence(there) is Presence.UNKNOWN
+    LinuxHost().end(replace(there, started=named(child.pid).started))
+    assert child.poll() is None
+
+
+def test_a_reboot_of_this_machine_ends_everybody_and_that_of_another_nobody() -> None:
+    me = LinuxHost().owner()
+    assert LinuxHost().presence(replace(me, boot_id="of an earlier boot")) is Presence.GONE
+    namesake = replace(me, boot_id="of that machine", machine="another")
+    assert LinuxHost().presence(namesake) is Presence.UNKNOWN

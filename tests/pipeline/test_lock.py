@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import pytest
 
@@ -15,6 +16,7 @@ from backstay.pipeline.begin import Beginner
 from backstay.pipeline.lock import Locker, lock
 from backstay.pipeline.record import as_record
 from backstay.pipeline.resolve import plan_deploy
+from backstay.pipeline.times import rfc3339
 from tests.pipeline.conftest import OWNER, Town
 
 ANN = OWNER.person
@@ -54,10 +56,10 @@ class Door:
 
     def locker(self, name: str = "ann") -> Locker:
         self.machine.me = replace(OWNER, name=name)
-        return Locker(self.town.store, self.machine, self.town.clock)
+        return Locker(self.town.store, self.machine)
 
     def shown(self) -> str | None:
-        document = lock(self.town.store, self.town.clock, APP, ENV)
+        document = lock(self.town.store, APP, ENV)
         return f"{document['owner']}: {document['purpose']}" if document else None
 
     def deploy(self, version: str) -> str:
@@ -111,6 +113,43 @@ def test_it_ends_by_itself_and_the_next_deployment_says_so(door: Door) -> None:
     assert door.town.store.deployment(id_).token == 2  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("days", [-3, 3])
+def test_a_clock_that_was_set_neither_ends_nor_prolongs_it(door: Door, days: int) -> None:
+    door.locker().acquire(APP, ENV, "lunch", HOUR)
+    door.town.clock.sleep(HOUR / 2)
+    door.town.clock.start += timedelta(days=days)
+    with pytest.raises(Locked):
+        door.deploy("v1")
+    document = lock(door.town.store, APP, ENV)
+    ends = door.town.clock.now() + timedelta(seconds=HOUR / 2)
+    assert document is not None and document["expires_at"] == rfc3339(ends)
+    door.town.clock.sleep(HOUR / 2)
+    assert door.shown() is None
+    id_ = door.deploy("v1")
+    [event] = [e for e in door.town.store.events(id_) if e.kind == "lock_run_out"]
+    assert f"ran out at {rfc3339(ends)}" in event.message
+
+
+def test_after_a_reboot_only_the_wall_clock_is_left_to_end_it(door: Door) -> None:
+    door.locker().acquire(APP, ENV, "lunch", HOUR)
+    door.town.clock.boot_id = "next boot"
+    door.town.clock.sleep(HOUR - 1)
+    with pytest.raises(Locked):
+        door.deploy("v1")
+    door.town.clock.sleep(1)
+    door.deploy("v1")
+
+
+def test_after_a_reboot_a_clock_set_back_prolongs_it_once_and_not_for_ever(door: Door) -> None:
+    door.locker().acquire(APP, ENV, "lunch", HOUR)
+    door.town.clock.boot_id = "next boot"
+    door.town.clock.start -= timedelta(days=3)
+    with pytest.raises(Locked):
+        door.deploy("v1")
+    door.town.clock.sleep(HOUR)
+    door.deploy("v1")
+
+
 def test_the_next_lock_says_so_too(door: Door) -> None:
     door.locker().acquire(APP, ENV, "lunch", HOUR)
     door.town.clock.sleep(2 * HOUR)
@@ -128,7 +167,8 @@ def test_one_extends_ones_own_and_only_on_request(door: Door) -> None:
     assert "--extend" in (refused.value.hint or "")
     longer = door.locker().acquire(APP, ENV, None, 2 * HOUR, extend=True)
     assert longer.extended
-    assert longer.lease == replace(first, expires_at=first.acquired_at + 2.5 * HOUR)
+    assert longer.lease.expires_at == first.acquired_at + 2.5 * HOUR
+    assert (longer.lease.token, longer.lease.acquired_at) == (first.token, first.acquired_at)
     assert door.town.store.lease(APP, ENV) == longer.lease
     renamed = door.locker().acquire(APP, ENV, "cake", HOUR, extend=True)
     assert (renamed.lease.purpose, renamed.lease.token) == ("cake", first.token)
@@ -256,7 +296,7 @@ def test_environments_and_applications_do_not_know_each_other(door: Door) -> Non
 
 def test_the_document_says_what_the_contract_says(door: Door) -> None:
     door.locker().acquire(APP, ENV, "tea", HOUR)
-    assert lock(door.town.store, door.town.clock, APP, ENV) == {
+    assert lock(door.town.store, APP, ENV) == {
         "token": 1,
         "owner": "ann@here",
         "purpose": "tea",

@@ -9,7 +9,7 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -63,10 +63,10 @@ def routes(*servers: Server, paths: tuple[str, ...] = ("/", "/api/")) -> SlotRou
 def both_up(router: HaproxyRouter, port: int, blue: Server, green: Server) -> None:
     """Blue live, green beside it."""
     router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
-    router.load({Slot.BLUE: routes(blue)})
+    router.load({Slot.BLUE: routes(blue)}, 1)
     router.wait_up(Slot.BLUE, 5)
     router.switch(Slot.BLUE, 1)
-    router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(green)})
+    router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(green)}, 1)
     router.wait_up(Slot.GREEN, 5)
 
 
@@ -79,7 +79,7 @@ def test_a_loaded_slot_gets_no_traffic_until_the_switch(
     router: HaproxyRouter, port: int, blue: Server, green: Server
 ) -> None:
     router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
-    router.load({Slot.BLUE: routes(blue)})
+    router.load({Slot.BLUE: routes(blue)}, 1)
     router.wait_up(Slot.BLUE, 5)
     assert get(port)[0] == 503
     router.switch(Slot.BLUE, 1)
@@ -108,7 +108,7 @@ def test_filling_a_slot_again_needs_no_reload(
     both_up(router, port, blue, green)
     pid = runtime.process_id(router.admin)
     with Server("other") as other:
-        router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(other)})
+        router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(other)}, 1)
         router.wait_up(Slot.GREEN, 5)
         router.switch(Slot.GREEN, 1)
         assert get(port)[1] == "other /"
@@ -122,8 +122,8 @@ def test_an_unhealthy_server_never_counts_as_up(
     green.health = 503
     both = {Slot.BLUE: routes(blue), Slot.GREEN: routes(green)}
     router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
-    router.load({Slot.BLUE: routes(blue)})
-    router.load(both)
+    router.load({Slot.BLUE: routes(blue)}, 1)
+    router.load(both, 1)
     with pytest.raises(RouterError, match="does not find green up"):
         router.wait_up(Slot.GREEN, 1.0)
     green.health = 200
@@ -142,6 +142,33 @@ def test_a_stale_token_changes_nothing(router: HaproxyRouter, port: int, blue: S
         router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
     router.switch(Slot.GREEN, 2)
     assert get(port)[1] == "green /"
+
+
+def test_who_has_a_stale_token_moves_no_server_and_cuts_nobody(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    """As a worker that slept through its take-over and goes on: what it would take off the router may serve by now."""
+    both_up(router, port, blue, green)
+    router.ensure((Bind("127.0.0.1", port),), "other", 2)
+    router.switch(Slot.GREEN, 2)
+    before = (router.config_file.read_bytes(), router.state(), runtime.process_id(router.admin))
+    stale: dict[str, Callable[[], None]] = {
+        "other addresses": lambda: router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(blue)}, 1),
+        "another shape": lambda: router.load({Slot.BLUE: routes(blue, green)}, 1),
+        "an empty slot": lambda: router.load({Slot.BLUE: routes(blue)}, 1),
+        "nowhere": lambda: router.expect(Slot.GREEN, 1),
+    }
+    for what, act in stale.items():
+        with pytest.raises(RouterError, match="obeys token 2; token 1 is stale"):
+            act()
+        assert get(port)[1] == "green /", what
+    green.delay_s = 1.0
+    with Clients(port) as clients:
+        time.sleep(0.2)
+        with pytest.raises(RouterError, match="stale"):
+            router.drain(Slot.GREEN, 0.1, 1)
+    assert clients.failures == []
+    assert (router.config_file.read_bytes(), router.state(), runtime.process_id(router.admin)) == before
 
 
 def test_kill_9_of_haproxy_brings_the_same_slot_back_within_200_ms(
@@ -185,19 +212,19 @@ def test_a_changed_route_reloads_without_a_failed_request(
     both_up(router, port, blue, green)
     with Server("api") as api, Clients(port) as clients:
         for _ in range(3):
-            router.load({Slot.BLUE: routes(blue, api), Slot.GREEN: routes(green)})
+            router.load({Slot.BLUE: routes(blue, api), Slot.GREEN: routes(green)}, 1)
             time.sleep(0.1)
             assert get(port, "/api/x")[1] == "api /api/x"
             assert get(port, "/api")[1] == "api /api"
             assert get(port, "/apix")[1] == "blue /apix"
-            router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(green)})
+            router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(green)}, 1)
             time.sleep(0.1)
     assert clients.failures == []
 
 
 def test_a_path_without_a_route_is_404(router: HaproxyRouter, port: int, blue: Server, green: Server) -> None:
     router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
-    router.load({Slot.BLUE: routes(blue, paths=("/only/",))})
+    router.load({Slot.BLUE: routes(blue, paths=("/only/",))}, 1)
     router.switch(Slot.BLUE, 1)
     router.wait_up(Slot.BLUE, 5)
     assert get(port, "/else")[0] == 404
@@ -254,7 +281,7 @@ def test_a_drain_waits_for_the_last_answer_and_cuts_at_the_deadline(
     with Clients(port):
         time.sleep(0.2)
         router.switch(Slot.GREEN, 1)
-        assert router.drain(Slot.BLUE, 5) == 0
+        assert router.drain(Slot.BLUE, 5, 1) == 0
     blue.delay_s = 0
     router.switch(Slot.BLUE, 1)
     with socket.create_connection(("127.0.0.1", port)) as websocket:
@@ -268,7 +295,7 @@ def test_a_drain_waits_for_the_last_answer_and_cuts_at_the_deadline(
         router.switch(Slot.GREEN, 1)
         websocket.sendall(b"again")
         assert websocket.recv(4096) == b"blue:again"
-        assert router.drain(Slot.BLUE, 0.3) == 1
+        assert router.drain(Slot.BLUE, 0.3, 1) == 1
         assert websocket.recv(4096) == b""
 
 
@@ -315,7 +342,7 @@ def test_a_configuration_that_haproxy_refuses_changes_nothing(
     bad = SlotRoutes((Route("/", "c0"),), {"c0": Upstream("c0", "no such host", green.port, HEALTH)})
     for _ in range(2):
         with pytest.raises(RouterError, match="refused to apply"):
-            router.load({Slot.BLUE: SlotRoutes((Route("/x/", "c0"),), bad.upstreams)})
+            router.load({Slot.BLUE: SlotRoutes((Route("/x/", "c0"),), bad.upstreams)}, 1)
     assert router.config_file.read_text() == before
     pid = runtime.process_id(router.admin)
     assert pid is not None
@@ -328,7 +355,7 @@ def test_a_percent_sign_in_a_health_header_is_only_a_percent_sign(
 ) -> None:
     router.ensure((Bind("127.0.0.1", port),), NONCE, 1)
     odd = Upstream("c0", "127.0.0.1", blue.port, Health("/health", {"X-Odd": "50%[bad 'quoted'"}))
-    router.load({Slot.BLUE: SlotRoutes((Route("/", "c0"),), {"c0": odd})})
+    router.load({Slot.BLUE: SlotRoutes((Route("/", "c0"),), {"c0": odd})}, 1)
     router.wait_up(Slot.BLUE, 5)
 
 
@@ -340,7 +367,7 @@ def test_a_client_idle_since_before_a_reload_follows_the_next_switch(
     idle.request("GET", "/")
     assert idle.getresponse().read() == b"blue /"
     with Server("api") as api:
-        router.load({Slot.BLUE: routes(blue, api), Slot.GREEN: routes(green)})
+        router.load({Slot.BLUE: routes(blue, api), Slot.GREEN: routes(green)}, 1)
         router.wait_up(Slot.GREEN, 5)
         router.switch(Slot.GREEN, 1)
         time.sleep(0.05)
@@ -361,11 +388,11 @@ def test_a_slot_that_is_expected_is_found_up_at_once_and_the_other_serves_on(
 ) -> None:
     both_up(router, port, blue, green)
     with Clients(port) as clients, Server("next") as coming:
-        router.expect(Slot.GREEN)
+        router.expect(Slot.GREEN, 1)
         time.sleep(1.2)  # a container boots
         with pytest.raises(RouterError, match="does not find green up"):
             router.wait_up(Slot.GREEN, 0.2)
-        router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(coming)})
+        router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(coming)}, 1)
         began = time.monotonic()
         router.wait_up(Slot.GREEN, 5)
         assert time.monotonic() - began < 0.45, "a server that is down is looked at every 100 ms"
@@ -379,8 +406,8 @@ def test_what_was_taken_off_the_router_is_put_back_by_load(
     router: HaproxyRouter, port: int, blue: Server, green: Server
 ) -> None:
     both_up(router, port, blue, green)
-    router.expect(Slot.GREEN)
-    router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(green)})
+    router.expect(Slot.GREEN, 1)
+    router.load({Slot.BLUE: routes(blue), Slot.GREEN: routes(green)}, 1)
     router.wait_up(Slot.GREEN, 5)
     router.switch(Slot.GREEN, 1)
     assert get(port)[1] == "green /"

@@ -10,7 +10,7 @@ from backstay.adapters.store import SqlStore, open_store
 from backstay.domain.backup import Backup, BackupState
 from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState
 from backstay.domain.environment import Bind, DatabaseSource, Environment
-from backstay.domain.lease import Lease, Owner
+from backstay.domain.lease import Lease, Owner, Uptime
 from backstay.domain.policy import BUILT_IN, Level
 from backstay.domain.release import Component, Health, Release, Route
 from backstay.domain.slot import Placement, Slot, SlotMapping, Slots
@@ -20,16 +20,26 @@ APP, ENV = "shop", "prod"
 
 
 class StillClock:
-    """Implements ports.clock.Clock; only `advance` and `sleep` move it."""
+    """Implements ports.clock.Clock; only `advance`, `sleep` and `jump` move it."""
 
     def __init__(self) -> None:
         self.at = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+        self.boot_id = "0a1b"
+        self.jumped_s = 0.0
 
     def now(self) -> datetime:
         return self.at
 
     def monotonic(self) -> float:
         return self.at.timestamp()
+
+    def uptime(self) -> Uptime:
+        return Uptime(self.boot_id, self.at.timestamp() - self.jumped_s)
+
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the wall clock."""
+        self.jumped_s += seconds
+        self.at += timedelta(seconds=seconds)
 
     def sleep(self, seconds: float) -> None:
         self.advance(seconds)

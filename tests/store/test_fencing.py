@@ -73,6 +73,55 @@ def test_an_expired_lease_still_writes_until_somebody_takes_it(store: SqlStore, 
     assert renewed == store.lease(APP, ENV)
 
 
+def test_a_heartbeat_counts_and_says_when_it_was_given(store: SqlStore, clock: StillClock) -> None:
+    lease = begun(store)
+    assert (lease.beat, lease.heard, lease.lasts_s) == (0, clock.uptime(), 600)
+    clock.advance(5)
+    for beat in (1, 2):
+        assert store.heartbeat(lease).beat == beat
+    held = store.lease(APP, ENV)
+    assert held is not None and (held.beat, held.heard) == (2, clock.uptime())
+    store.release_lease(held)
+    assert begun(store, "d2", "v2").beat == 0, "who comes next begins anew"
+
+
+def test_a_lease_lasts_as_long_as_the_policy_says(store: SqlStore, clock: StillClock) -> None:
+    settings = samples.environment()
+    short = replace(settings, policy=replace(settings.policy, lease_s=30))
+    lease = store.begin(
+        samples.deployment(), samples.release(), short, owner(), "deploy v1", {}, replaces=None
+    )
+    assert lease.expires_at == clock.now().timestamp() + 30
+    clock.advance(20)
+    assert store.adopt(lease, owner(pid=5000)).expires_at == clock.now().timestamp() + 30
+    assert store.heartbeat(lease).expires_at == clock.now().timestamp() + 30
+
+
+@pytest.mark.parametrize("jump_s", [-3 * 86400, 3 * 86400])
+def test_the_end_of_a_lease_is_put_right_after_the_clock_was_set(
+    store: SqlStore, clock: StillClock, jump_s: float
+) -> None:
+    lease = begun(store)
+    assert store.correct_lease(lease) == lease, "nothing is wrong, and nothing is written"
+    clock.advance(100)
+    clock.jump(jump_s)
+    corrected = store.correct_lease(lease)
+    assert corrected is not None
+    assert corrected.expires_at == pytest.approx(clock.now().timestamp() + 500)
+    assert replace(corrected, expires_at=lease.expires_at) == lease
+    assert store.lease(APP, ENV) == corrected, "no beat was counted for it"
+    store.release_lease(lease)
+    assert store.correct_lease(lease) is None
+
+
+def test_a_lease_from_before_uptimes_were_recorded_still_counts(store: SqlStore, clock: StillClock) -> None:
+    lease = begun(store)
+    with store.transaction() as connection:
+        connection.exec_driver_sql("UPDATE leases SET lasts_s = NULL, beat = NULL, heard_boot = NULL")
+    assert store.lease(APP, ENV) == replace(lease, lasts_s=600, heard=None)
+    assert store.heartbeat(lease).heard == clock.uptime()
+
+
 def test_a_held_lease_names_its_holder(store: SqlStore) -> None:
     begun(store)
     with pytest.raises(Locked) as refused:
@@ -114,7 +163,14 @@ def test_a_manual_lock_lasts_as_asked_for_and_is_extended_under_its_token(
     assert lease.expires_at == clock.now().timestamp() + 7200
     clock.advance(60)
     extended = store.extend_lease(lease, "cake", 3600)
-    assert extended == replace(lease, purpose="cake", expires_at=clock.now().timestamp() + 3600)
+    assert extended == replace(
+        lease,
+        purpose="cake",
+        expires_at=clock.now().timestamp() + 3600,
+        lasts_s=3600,
+        beat=1,
+        heard=clock.uptime(),
+    )
     assert store.lease(APP, ENV) == extended
     with pytest.raises(Locked, match=r"locked by anna@control for cake, since .*Z, until \S*Z$") as refused:
         begun(store)
@@ -152,8 +208,10 @@ def test_adoption_keeps_the_token_and_happens_once(store: SqlStore, clock: Still
     clock.advance(5)
     worker = owner(pid=5000)
     adopted = store.adopt(lease, worker)
-    assert adopted == replace(lease, owner=worker, expires_at=lease.expires_at + 5)
-    assert store.adopt(lease, worker) == adopted, "saying it twice is harmless"
+    assert adopted == replace(
+        lease, owner=worker, expires_at=lease.expires_at + 5, beat=1, heard=clock.uptime()
+    )
+    assert store.adopt(lease, worker) == replace(adopted, beat=2), "saying it twice is harmless"
     with pytest.raises(LeaseLost, match="handed to anna@control pid 5000"):
         store.adopt(lease, owner(pid=6000))
 

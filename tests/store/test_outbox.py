@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from backstay.adapters.store import SqlStore, open_reader
-from backstay.adapters.store.schema import MIGRATIONS
+from backstay.adapters.store.schema import MIGRATIONS, revisions
 from backstay.domain.deployment import DeploymentState
 from backstay.domain.notification import CLAIM_S, RETRY_AFTER_S, Channel, Delivery, Notification, SendState
 from backstay.errors import LeaseLost, StoreError
@@ -228,4 +228,4 @@ def test_a_store_from_before_the_outbox_is_upgraded(folder: Path) -> None:
     with store_at(path) as store:
         store.move(1, "d1", DeploymentState.FAILED, reason="it broke")
         assert [row.message for row in outbox(store)] == ["v1 failed: it broke [d1]"]
-    assert path.with_name("old.db.before-0002").exists()
+    assert path.with_name(f"old.db.before-{revisions()[-1]}").exists()

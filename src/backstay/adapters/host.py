@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import getpass
 import os
+import select
 import signal
 import socket
-import time
 from pathlib import Path
 
 from backstay.domain.lease import Keeper, Owner, Presence
 from backstay.domain.room import Memory, Space
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, Locked
 
 PROC = Path("/proc")
 DEATH_DEADLINE_S = 5.0
@@ -27,30 +27,40 @@ class LinuxHost:
         started = start_time(pid)
         if started is None:
             raise BackstayError("/proc does not show this process", hint="mount /proc")
-        return Owner(_user(), socket.gethostname(), pid, started, boot_id())
+        return Owner(
+            _user(),
+            socket.gethostname(),
+            pid,
+            started,
+            boot_id(),
+            machine=machine_id(),
+            pid_space=pid_space(),
+        )
 
     def presence(self, owner: Owner) -> Presence:
         if owner.kind is Keeper.PERSON:
             return Presence.UNKNOWN
-        if owner.host != socket.gethostname():
+        if owner.host != socket.gethostname() or owner.machine not in ("", machine_id()):
             return Presence.UNKNOWN
         if owner.boot_id != boot_id():
             return Presence.GONE
+        if owner.pid_space not in ("", pid_space()):
+            return Presence.UNKNOWN
         return Presence.ALIVE if start_time(owner.pid) == owner.started else Presence.GONE
 
     def end(self, owner: Owner) -> None:
-        deadline = time.monotonic() + DEATH_DEADLINE_S
-        while self.presence(owner) is Presence.ALIVE:
-            if time.monotonic() > deadline:
-                raise BackstayError(
-                    f"process {owner.pid} does not die",
-                    hint=f"look at /proc/{owner.pid}/status for its state",
-                )
-            try:
-                os.kill(owner.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                return
-            time.sleep(0.01)
+        if self.presence(owner) is not Presence.ALIVE:
+            return
+        try:
+            process = os.pidfd_open(owner.pid)
+        except ProcessLookupError:
+            return
+        try:
+            # Once more: from here on the descriptor means this very process, whoever gets its pid later.
+            if self.presence(owner) is Presence.ALIVE:
+                _kill(process, owner)
+        finally:
+            os.close(process)
 
     def space(self, path: str) -> Space | None:
         place = Path(path)
@@ -79,6 +89,27 @@ class LinuxHost:
             raise BackstayError("/proc/meminfo does not tell the memory", hint="mount /proc") from error
 
 
+def _kill(process: int, owner: Owner) -> None:
+    """Kill the process that the descriptor names and wait until the kernel says that it is dead. Locked otherwise."""
+    try:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        raise Locked(
+            f"{owner} is not heard of any more, but lives, and this user may not end it",
+            hint=f"end it as {owner.name} or as root (kill -9 {owner.pid}), and try again",
+            state="nothing was changed",
+        ) from None
+    dead, _, _ = select.select([process], [], [], DEATH_DEADLINE_S)
+    if not dead:
+        raise Locked(
+            f"{owner} is not heard of any more, and does not die either: it was killed {DEATH_DEADLINE_S:g} s ago",
+            hint=f"grep State /proc/{owner.pid}/status tells what it waits for; D is mostly a disk or a network",
+            state="nothing was changed",
+        )
+
+
 def start_time(pid: int) -> int | None:
     """Start time of `pid` in clock ticks since boot; None when it is gone or a zombie."""
     try:
@@ -92,6 +123,22 @@ def start_time(pid: int) -> int | None:
 def boot_id() -> str:
     """An id that is new at every boot of this machine."""
     return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def machine_id() -> str:
+    """An id of this installation, which outlives reboots; empty where there is none."""
+    try:
+        return Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def pid_space() -> str:
+    """Which numbering our pids belong to; a container mostly has one of its own."""
+    try:
+        return str((PROC / "self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def _user() -> str:

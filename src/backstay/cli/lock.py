@@ -50,7 +50,7 @@ def show(settings: Settings, environment: str) -> int:
     from backstay.pipeline.lock import lock
 
     found = project(settings, environment)
-    document = lock(found.reader(), wiring.clock(), found.app, environment)
+    document = lock(found.reader(), found.app, environment)
     if settings.json:
         click.echo(json.dumps(document))
         return 0
@@ -77,8 +77,9 @@ def acquire(settings: Settings, environment: str, purpose: str | None, lasts: st
     lasts_s = _lasts_s(lasts)
     _check_purpose(purpose)
     found = project(settings, environment)
-    acquired = _locker(found).acquire(found.app, environment, purpose, lasts_s, extend=extend)
-    document = lock_document(acquired.lease)
+    locker = _locker(found)
+    acquired = locker.acquire(found.app, environment, purpose, lasts_s, extend=extend)
+    document = lock_document(acquired.lease, locker.store.now())
     if acquired.told:
         click.echo(acquired.told, err=True)
     if settings.json:
@@ -100,9 +101,11 @@ def release(settings: Settings, environment: str, force: bool) -> int:
     from backstay.pipeline.lock import lock_document
 
     found = project(settings, environment)
-    freed = _locker(found).release(found.app, environment, force=force)
+    locker = _locker(found)
+    freed = locker.release(found.app, environment, force=force)
     if settings.json:
-        click.echo(json.dumps({"released": lock_document(freed) if freed else None}))
+        document = lock_document(freed, locker.store.now()) if freed else None
+        click.echo(json.dumps({"released": document}))
     elif freed is None:
         click.echo(f"{environment} was not locked", err=True)
     else:
@@ -113,7 +116,7 @@ def release(settings: Settings, environment: str, force: bool) -> int:
 def _locker(found: Project) -> Locker:
     from backstay.pipeline.lock import Locker
 
-    return Locker(found.store(), wiring.host(), wiring.clock())
+    return Locker(found.store(), wiring.host())
 
 
 def _lasts_s(text: str) -> float:

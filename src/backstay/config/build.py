@@ -125,6 +125,7 @@ def _policy(given: schema.Policy) -> Policy:
         keep_backups=given.keep_backups or 0,
         backup_deadline_s=_seconds(given.backup_deadline),
         backup_stall_s=_seconds(given.backup_stall),
+        lease_s=_seconds(given.lease),
     )
 
 

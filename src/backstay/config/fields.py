@@ -50,6 +50,7 @@ Text = Annotated[str, PlainValidator(values.text), _ANY_TEXT]
 FilledText = Annotated[str, PlainValidator(values.filled_text), _FILLED]
 Duration = Annotated[values.Seconds, PlainValidator(values.duration), _DURATION]
 SomeTime = Annotated[values.Seconds, PlainValidator(values.some_time), _DURATION]
+LeaseTime = Annotated[values.Seconds, PlainValidator(values.lease_time), _DURATION]
 Window = Annotated[values.Seconds, PlainValidator(values.window), _DURATION]
 Every = Annotated[
     values.Seconds | str, PlainValidator(values.smoke_every), _string(f"(off|{values.DURATION})")

@@ -25,6 +25,7 @@ from backstay.config.fields import (
     Hosts,
     Image,
     JsonPath,
+    LeaseTime,
     LevelName,
     Memory,
     Method,
@@ -214,6 +215,9 @@ class Policy(Section):
     keep_backups: Count | None = key("How many finished backups are kept.", None)
     backup_deadline: SomeTime | None = key("How long a backup may take.", None)
     backup_stall: SomeTime | None = key("A backup from which nothing comes for this long is given up.", None)
+    lease: LeaseTime | None = key(
+        "How long a deployment keeps the environment without a sign of life from its worker.", None
+    )
     accept: list[FilledText] = group("Ids of checks whose warnings do not fail a strict environment.", list)
     triggers: Triggers = group("What reverses a release while it bakes.", Triggers)
 

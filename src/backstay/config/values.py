@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from backstay.domain.duration import parse_duration
 from backstay.domain.environment import Bind
+from backstay.domain.lease import HEARTBEAT_S, LEAST_BEATS
 
 LONGEST_S: Final = 7 * 24 * 3600.0
 LEAST_MEMORY: Final = 6 * 1024 * 1024
@@ -81,6 +82,14 @@ def duration(value: Any) -> Seconds:
 def some_time(value: Any) -> Seconds:
     if duration(value) <= 0:
         raise ValueError("must be longer than 0s")
+    return duration(value)
+
+
+def lease_time(value: Any) -> Seconds:
+    """A shorter one would be lost by a worker whose heartbeats only come a little late."""
+    least_s = LEAST_BEATS * HEARTBEAT_S
+    if duration(value) < least_s:
+        raise ValueError(f"must be at least {least_s:g}s: {LEAST_BEATS} heartbeats of {HEARTBEAT_S:g} s")
     return duration(value)
 
 

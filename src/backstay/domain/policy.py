@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from backstay.domain.backup import BackupLimits
+from backstay.domain.lease import LEASE_TIME_S
 
 
 class Level(StrEnum):
@@ -80,6 +81,7 @@ class Policy:
     keep_backups: int = 10
     backup_deadline_s: float = 14400.0
     backup_stall_s: float = 300.0
+    lease_s: float = LEASE_TIME_S
 
     @property
     def backup_limits(self) -> BackupLimits:

@@ -9,13 +9,15 @@ from typing import Any
 
 from backstay.domain.deployment import Deployment, DeploymentState
 from backstay.domain.environment import Environment
-from backstay.domain.lease import Claim, Lease, claim, cure
+from backstay.domain.lease import LEASE_TIME_S, WATCH_S, Claim, Lease, Now, Presence, claim, cure, shows_life
 from backstay.domain.plan import Plan
 from backstay.errors import Locked, UsageError
 from backstay.pipeline.times import rfc3339
 from backstay.ports.clock import Clock
 from backstay.ports.host import Host
 from backstay.ports.store import Reader, Store
+
+WATCH_POLL_S = 0.2
 
 Spawn = Callable[[Lease, str], None]
 """Starts a detached worker for the lease's token and a deployment id; returns once the worker adopted the lease."""
@@ -29,19 +31,39 @@ class Beginner:
     host: Host
     clock: Clock
     spawn: Spawn
+    say: Callable[[str], None] = lambda text: None
+    """Tells the person who waits what for."""
 
     def claimed(self, app: str, environment: str) -> Lease | None:
-        """The lease that we may take over, its owner surely gone; None when it is free. Locked otherwise."""
-        held = self.store.lease(app, environment)
-        if held is None:
-            return None
-        match claim(held, self.host.presence(held.owner), self.clock.now().timestamp()):
-            case Claim.REFUSE:
-                raise locked(held, self.store)
-            case Claim.KILL_FIRST:
-                self.host.end(held.owner)
-            case _:
-                pass
+        """The lease that we may take over, its owner surely not acting; None when it is free. Locked otherwise."""
+        held, watched = held_lease(self.store, app, environment), False
+        while held is not None:
+            match claim(held, self.host.presence(held.owner), self.store.now(), watched=watched):
+                case Claim.REFUSE:
+                    raise locked(held, self.store)
+                case Claim.WATCH:
+                    held, watched = self._watch(held), True
+                case Claim.KILL_FIRST:
+                    self.say(f"{held.owner} hangs: killing it")
+                    self.host.end(held.owner)
+                    return held
+                case _:
+                    return held
+        return None
+
+    def _watch(self, held: Lease) -> Lease | None:
+        """Look for a sign of life of an owner that seems to have expired. Locked as soon as there is one."""
+        self.say(
+            f"{held.owner} has not been heard of for {held.lasts_s:g} s; watching it for {WATCH_S:g} s more …"
+        )
+        end = self.clock.monotonic() + WATCH_S
+        while self.clock.monotonic() < end and self.host.presence(held.owner) is not Presence.GONE:
+            self.clock.sleep(WATCH_POLL_S)
+            now = self.store.lease(held.app, held.environment)
+            if now is None:
+                return None
+            if shows_life(held, now):
+                raise locked(now, self.store)
         return held
 
     def recover(self, app: str, environment: str, wait: Callable[[str], None]) -> None:
@@ -50,8 +72,15 @@ class Beginner:
         dead = unfinished(self.store, app, environment)
         if dead is None:
             return
+        settings = self.store.environment_of(dead.id)
         lease = self.store.take_lease(
-            app, environment, self.host.owner(), f"recover {dead.id}", dead.id, replaces=held
+            app,
+            environment,
+            self.host.owner(),
+            f"recover {dead.id}",
+            dead.id,
+            replaces=held,
+            lasts_s=settings.policy.lease_s if settings else LEASE_TIME_S,
         )
         self.spawn(lease, dead.id)
         wait(dead.id)
@@ -81,7 +110,8 @@ class Beginner:
         purpose = f"{plan.kind} {plan.release.version}"
         lease = self.store.begin(deployment, plan.release, environment, owner, purpose, extra, replaces=held)
         if held is not None and held.is_manual:
-            self.store.tell(lease.token, id_, "lock_run_out", f"{run_out(held)}; going on without it")
+            ended = run_out(held, self.store.now())
+            self.store.tell(lease.token, id_, "lock_run_out", f"{ended}; going on without it")
         self.spawn(lease, id_)
         return deployment
 
@@ -102,6 +132,12 @@ def unfinished(store: Reader, app: str, environment: str) -> Deployment | None:
     return next((d for d in started if not d.state.is_final), None)
 
 
+def held_lease(store: Store, app: str, environment: str) -> Lease | None:
+    """The lease as a newcomer sees it: with its end put right, if a clock that was set has made that impossible."""
+    held = store.lease(app, environment)
+    return store.correct_lease(held) if held is not None and held.is_misdated(store.now()) else held
+
+
 def locked(held: Lease, store: Reader) -> Locked:
     """The refusal that names who holds the environment."""
     deployment = store.deployment(held.deployment) if held.deployment else None
@@ -109,15 +145,15 @@ def locked(held: Lease, store: Reader) -> Locked:
     until = "until" if held.is_manual else "at most until"
     return Locked(
         f"{held.environment} is locked by {held.owner} for {held.purpose}{doing}, "
-        f"since {_clock(held.acquired_at)} and {until} {_clock(held.expires_at)}",
+        f"since {_clock(held.acquired_at)} and {until} {_clock(held.ends_at(store.now()))}",
         hint=cure(held),
         state="nothing was changed",
     )
 
 
-def run_out(held: Lease) -> str:
+def run_out(held: Lease, now: Now) -> str:
     """What there is to say about a manual lock that nobody released."""
-    return f"the lock of {held.owner} for {held.purpose} ran out at {_clock(held.expires_at)}"
+    return f"the lock of {held.owner} for {held.purpose} ran out at {_clock(held.ends_at(now))}"
 
 
 def _clock(epoch_s: float) -> str:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from backstay.domain.lease import Claim, Freeing, Lease, Presence, claim, free
+from backstay.domain.lease import Claim, Freeing, Lease, Now, Presence, claim, free
 from backstay.errors import LeaseLost, Locked
-from backstay.pipeline.begin import locked, run_out, unfinished
+from backstay.pipeline.begin import held_lease, locked, run_out, unfinished
 from backstay.pipeline.times import rfc3339
-from backstay.ports.clock import Clock
 from backstay.ports.host import Host
 from backstay.ports.store import Reader, Store
 
@@ -31,7 +30,6 @@ class Locker:
 
     store: Store
     host: Host
-    clock: Clock
 
     def acquire(
         self, app: str, environment: str, purpose: str | None, lasts_s: float, *, extend: bool = False
@@ -41,30 +39,29 @@ class Locker:
         Without `extend` one's own lock refuses as anybody else's does: two jobs that share a login must not both
         believe that they hold it. Raises Locked.
         """
-        me, now = self.host.owner().person, self.clock.now().timestamp()
-        held = self.store.lease(app, environment)
+        me, now = self.host.owner().person, self.store.now()
+        held = held_lease(self.store, app, environment)
         if extend and held is not None and held.owner == me and not held.has_run_out(now):
             try:
                 return Acquired(
                     self.store.extend_lease(held, purpose or held.purpose, lasts_s), extended=True
                 )
             except LeaseLost:  # it was freed or ran out just now
-                held = self.store.lease(app, environment)
+                held = held_lease(self.store, app, environment)
         presence = self.host.presence(held.owner) if held else Presence.GONE
-        if held is not None and claim(held, presence, now) in (Claim.REFUSE, Claim.KILL_FIRST):
+        if claim(held, presence, now) not in (Claim.TAKE, Claim.TAKE_OVER) and held is not None:
             raise self._held(held, _OWN if held.owner == me else None)
         self._refuse_unfinished(app, environment, held)
         lease = self.store.take_lease(
             app, environment, me, purpose or "maintenance", None, replaces=held, lasts_s=lasts_s
         )
-        return Acquired(lease, told=run_out(held) if held is not None and held.is_manual else "")
+        return Acquired(lease, told=run_out(held, now) if held is not None and held.is_manual else "")
 
     def release(self, app: str, environment: str, *, force: bool) -> Lease | None:
         """Free the environment; the lock that was freed, None when there was none. Raises Locked."""
         held = self.store.lease(app, environment)
         presence = self.host.presence(held.owner) if held else Presence.GONE
-        now = self.clock.now().timestamp()
-        freeing = free(held, presence, self.host.owner().person, now, force=force)
+        freeing = free(held, presence, self.host.owner().person, self.store.now(), force=force)
         if held is None or freeing is Freeing.NOTHING:
             return None
         if freeing is Freeing.FREE:
@@ -104,22 +101,22 @@ _HINTS: Mapping[Freeing, str] = {
 }
 
 
-def lock(store: Reader, clock: Clock, app: str, environment: str) -> dict[str, Any] | None:
+def lock(store: Reader, app: str, environment: str) -> dict[str, Any] | None:
     """The lock document of the contract; None when the environment is free. Writes nothing."""
-    held = store.lease(app, environment)
-    if held is None or held.has_run_out(clock.now().timestamp()):
+    held, now = store.lease(app, environment), store.now()
+    if held is None or held.has_run_out(now):
         return None
-    return lock_document(held)
+    return lock_document(held, now)
 
 
-def lock_document(held: Lease) -> dict[str, Any]:
+def lock_document(held: Lease, now: Now) -> dict[str, Any]:
     """A lease as JSON; `kind` is `process` or `person`."""
     return {
         "token": held.token,
         "owner": str(held.owner),
         "purpose": held.purpose,
         "acquired_at": rfc3339(datetime.fromtimestamp(held.acquired_at, UTC)),
-        "expires_at": rfc3339(datetime.fromtimestamp(held.expires_at, UTC)),
+        "expires_at": rfc3339(datetime.fromtimestamp(held.ends_at(now), UTC)),
         "kind": held.owner.kind.value,
         "deployment": held.deployment,
     }

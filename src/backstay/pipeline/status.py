@@ -49,7 +49,7 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
         "standby": _mapping(ports, slots.live.other if slots.live else None, standby, containers, healthy),
         "weights": {slot.value: router.weights.get(slot, 0) for slot in Slot},
         "deployment": _deployment(ports, app, environment),
-        "lock": lock(ports.store, ports.clock, app, environment),
+        "lock": lock(ports.store, app, environment),
         "last_backup": _last_backup(ports, app, environment),
         "drift": drift,
     }

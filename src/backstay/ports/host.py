@@ -13,10 +13,12 @@ class Host(Protocol):
         """This process, as a lease owner."""
 
     def presence(self, owner: Owner) -> Presence:
-        """Whether `owner` still runs. UNKNOWN for a process of another host and for a person."""
+        """Whether `owner` still runs. UNKNOWN for a process of another host, or whose pids mean nothing here, and for
+        a person."""
 
     def end(self, owner: Owner) -> None:
-        """Kill a process of this host and return once it is seen dead. Raises BackstayError when it will not die."""
+        """Kill a process of this host and return once it is seen dead; nothing happens when it is gone. Locked when
+        it will not die, or is not ours to kill."""
 
     def space(self, path: str) -> Space | None:
         """The filesystem that holds `path` or, while nothing is there, its nearest folder above; None when we may

@@ -45,7 +45,10 @@ class RouterState:
 
 
 class Router(Protocol):
-    """A router with two slots. Raises RouterError. Nothing here reloads it except a changed shape in `load`."""
+    """A router with two slots. Raises RouterError. Nothing here reloads it except a changed shape in `load`.
+
+    What changes it takes the `token` of who changes it, and is refused when the router obeys a newer one already.
+    """
 
     def ensure(self, binds: tuple[Bind, ...], nonce: str, token: int) -> None:
         """Make sure the holder and the router run, listen on `binds`, and obey `token` from now on.
@@ -60,11 +63,11 @@ class Router(Protocol):
     def refuse_taken(self, binds: tuple[Bind, ...]) -> None:
         """RouterError when somebody else listens where `ensure` would listen. Reads only."""
 
-    def load(self, slots: Mapping[Slot, SlotRoutes]) -> None:
+    def load(self, slots: Mapping[Slot, SlotRoutes], token: int) -> None:
         """Put these upstreams into the slots. Files first, then runtime commands; a reload only if the shape
         (components, routes, health) changed. Weights stay. A slot that is absent is put into maintenance."""
 
-    def expect(self, slot: Slot) -> None:
+    def expect(self, slot: Slot, token: int) -> None:
         """Take what stands in `slot`, which must not be live, off the router: `load` will soon put other upstreams
         there. From now on they are looked for often, so that they are found up as soon as they are."""
 
@@ -77,7 +80,7 @@ class Router(Protocol):
         The weight is written under `token`; with a stale token nobody reads it and RouterError is raised.
         """
 
-    def drain(self, slot: Slot, deadline_s: float) -> int:
+    def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
         """Wait until nothing is in flight on `slot`; returns how many sessions were left, and cut, at the deadline."""
 
     def state(self) -> RouterState:

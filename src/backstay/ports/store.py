@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, DeploymentState, Wish
 from backstay.domain.environment import Environment
-from backstay.domain.lease import LEASE_TIME_S, Lease, Owner
+from backstay.domain.lease import LEASE_TIME_S, Lease, Now, Owner
 from backstay.domain.notification import Channel, Delivery, Notification
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
@@ -39,6 +39,9 @@ class Reader(Protocol):
     def lease(self, app: str, environment: str) -> Lease | None:
         """The held lease, expired or not; None when free."""
 
+    def now(self) -> Now:
+        """This moment, by the clock that leases of this store are measured with and by this machine's uptime."""
+
     def backups(self, app: str, environment: str) -> list[Backup]:
         """The catalog, newest first."""
 
@@ -67,9 +70,9 @@ class Store(Reader, Protocol):
         extra: Mapping[str, Any],
         replaces: Lease | None = None,
     ) -> Lease:
-        """In one transaction: take the lease under the next token and record release, deployment (with that
-        token) and settings. `replaces` is the lease seen before, when taking over; Locked when the lease in the
-        store is held by anybody but `replaces`."""
+        """In one transaction: take the lease under the next token, for as long as the policy says, and record release,
+        deployment (with that token) and settings. `replaces` is the lease seen before, when taking over; Locked when
+        the lease in the store is held by anybody but `replaces`."""
 
     def record_refused(
         self, deployment: Deployment, release: Release | None, environment: Environment
@@ -91,11 +94,15 @@ class Store(Reader, Protocol):
     def extend_lease(self, lease: Lease, purpose: str, lasts_s: float) -> Lease:
         """Let a manual lock last `lasts_s` seconds from now, for `purpose`. LeaseLost when the token is stale."""
 
+    def correct_lease(self, lease: Lease) -> Lease | None:
+        """Write down when the lease really ends, if the recorded time is wrong because a clock was set. What is held
+        now; None when it is free."""
+
     def adopt(self, lease: Lease, owner: Owner) -> Lease:
         """Hand the lease on to another process of ours under the same token. LeaseLost when it is not ours."""
 
     def heartbeat(self, lease: Lease) -> Lease:
-        """Move the expiry forward by the lease time. LeaseLost when the token is stale."""
+        """A sign of life: the lease lasts its whole time from now again. LeaseLost when the token is stale."""
 
     def release_lease(self, lease: Lease) -> None:
         """Free it; nothing happens when the token is stale already."""

@@ -28,6 +28,7 @@ class FakeRouter:
         self.taken: set[int] = set()
 
     def ensure(self, binds: tuple[Bind, ...], nonce: str, token: int) -> None:
+        self._refuse_stale(token)
         self.running, self.token = True, token
 
     def version(self) -> str:
@@ -40,10 +41,12 @@ class FakeRouter:
             if bind.port in self.taken:
                 raise RouterError(f"port {bind.port} on {bind.host} is taken by nginx (pid 7)")
 
-    def load(self, slots: Mapping[Slot, SlotRoutes]) -> None:
+    def load(self, slots: Mapping[Slot, SlotRoutes], token: int) -> None:
+        self._refuse_stale(token)
         self.loaded = dict(slots)
 
-    def expect(self, slot: Slot) -> None:
+    def expect(self, slot: Slot, token: int) -> None:
+        self._refuse_stale(token)
         if slot is self.live:
             raise RouterError(f"{slot} is live")
         self.loaded.pop(slot, None)
@@ -59,7 +62,8 @@ class FakeRouter:
         self.flips.append(to)
         return 0.002
 
-    def drain(self, slot: Slot, deadline_s: float) -> int:
+    def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
+        self._refuse_stale(token)
         self.drained.append(slot)
         return 0
 
@@ -77,3 +81,7 @@ class FakeRouter:
 
     def stop(self) -> None:
         self.running = False
+
+    def _refuse_stale(self, token: int) -> None:
+        if self.token is not None and self.token > token:
+            raise RouterError(f"the router obeys token {self.token}; token {token} is stale")

@@ -39,8 +39,7 @@ class HaproxyRouter:
     def ensure(self, binds: tuple[Bind, ...], nonce: str, token: int) -> None:
         self.keeper.prepare()
         known = self._read_map()
-        if known is not None and known.token > token:
-            raise RouterError(f"the router obeys token {known.token}; token {token} is stale")
+        _refuse_stale(known, token)
         weights = maps.Weights(token, self._present_green(known))
         write_durably(self.nonce_file, f"{token} {nonce}\n")
         write_durably(self.map_file, maps.compose(weights))
@@ -55,20 +54,23 @@ class HaproxyRouter:
     def refuse_taken(self, binds: tuple[Bind, ...]) -> None:
         self.keeper.refuse_taken(binds)
 
-    def load(self, slots: Mapping[Slot, SlotRoutes]) -> None:
+    def load(self, slots: Mapping[Slot, SlotRoutes], token: int) -> None:
         status = self.keeper.ask("status")
         before = self.config_file.read_text()
         text = render(self.folder, self.name, len(status["binds"]), slots)
         known = {(row.slot, row.component) for row in runtime.servers(self.admin)}
+        self._refuse_if_newer(token)
         if shape(text) != shape(before) or not _servers_of(slots) <= known:
             self.keeper.reload(status["binds"], text)
             return
         write_durably(self.config_file, text)
         rows = {(row.slot, row.component): row for row in runtime.servers(self.admin)}
         for (slot, component), row in rows.items():
+            self._refuse_if_newer(token)
             self._fill(Slot(slot), component, slots.get(Slot(slot)), row)
 
-    def expect(self, slot: Slot) -> None:
+    def expect(self, slot: Slot, token: int) -> None:
+        self._refuse_if_newer(token)
         # A server in maintenance is looked at every 500 ms, one that is down every 100 ms. Nobody answers at NOWHERE.
         host, port = NOWHERE
         for row in runtime.servers(self.admin):
@@ -109,10 +111,11 @@ class HaproxyRouter:
         self.keeper.tell_draining(command)
         return took_s
 
-    def drain(self, slot: Slot, deadline_s: float) -> int:
+    def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
         end = time.monotonic() + deadline_s
         while left := sum(row.in_flight for row in runtime.servers(self.admin) if row.slot == slot):
             if time.monotonic() > end:
+                self._refuse_if_newer(token)
                 for row in runtime.servers(self.admin):
                     if row.slot == slot:
                         name = f"{backend(slot, row.component)}/{SERVER}"
@@ -155,6 +158,10 @@ class HaproxyRouter:
             shown = None
         found = shown or known
         return found.green if found else maps.NOBODY
+
+    def _refuse_if_newer(self, token: int) -> None:
+        """RouterError when the running router obeys a newer token than `token`."""
+        _refuse_stale(maps.parse(runtime.ask(self.admin, f"show map {self.map_file}", RESPAWN_S)), token)
 
     def _read_map(self) -> maps.Weights | None:
         try:
@@ -206,6 +213,11 @@ class HaproxyRouter:
             f"set server {server} state ready; set server {server} health down",
             expected=("IP changed", "port changed", "no need to change", "nothing changed"),
         )
+
+
+def _refuse_stale(known: maps.Weights | None, token: int) -> None:
+    if known is not None and known.token > token:
+        raise RouterError(f"the router obeys token {known.token}; token {token} is stale")
 
 
 def _servers_of(slots: Mapping[Slot, SlotRoutes]) -> set[tuple[str, str]]:

@@ -12,7 +12,7 @@ from cattrs import Converter
 from cattrs.errors import BaseValidationError
 
 from backstay.domain.deployment import Deployment
-from backstay.domain.lease import Lease, Owner
+from backstay.domain.lease import LEASE_TIME_S, Lease, Owner, Uptime
 from backstay.errors import StoreError
 
 T = TypeVar("T")
@@ -76,7 +76,24 @@ def lease_from(row: Mapping[str, Any]) -> Lease | None:
         deployment=row["deployment"],
         acquired_at=row["acquired_at"],
         expires_at=row["expires_at"],
+        lasts_s=LEASE_TIME_S if row["lasts_s"] is None else row["lasts_s"],
+        beat=row["beat"] or 0,
+        heard=None if row["heard_boot"] is None else Uptime(row["heard_boot"], row["heard_at"]),
     )
+
+
+def lease_values(lease: Lease) -> dict[str, Any]:
+    """The columns of a held lease that change while it is held."""
+    heard = lease.heard
+    return {
+        "owner": encode(lease.owner),
+        "purpose": lease.purpose,
+        "expires_at": lease.expires_at,
+        "lasts_s": lease.lasts_s,
+        "beat": lease.beat,
+        "heard_boot": heard.boot_id if heard else None,
+        "heard_at": heard.at if heard else None,
+    }
 
 
 def to_row(value: Any) -> dict[str, Any]:

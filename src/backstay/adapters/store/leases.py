@@ -1,6 +1,7 @@
 """The lease row: taking it under the next token, and the fence that every write passes.
 
-All functions run inside a write transaction of the caller.
+All functions run inside a write transaction of the caller. `now` is this moment by the store's clock and by this
+machine's uptime.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Update, insert, select, update
 
-from backstay.adapters.store.codec import encode, lease_from, timestamp
+from backstay.adapters.store.codec import lease_from, lease_values, timestamp
 from backstay.adapters.store.tables import leases
-from backstay.domain.lease import LEASE_TIME_S, Keeper, Lease, Owner, cure
+from backstay.domain.lease import LEASE_TIME_S, Keeper, Lease, Now, Owner, cure
 from backstay.errors import LeaseLost, Locked
 
 
@@ -25,10 +26,10 @@ def take(
     purpose: str,
     deployment: str | None,
     replaces: Lease | None,
-    now: float,
+    now: Now,
     lasts_s: float = LEASE_TIME_S,
 ) -> Lease:
-    """Take a free lease, or the one `replaces` describes, under the next token. `now` is epoch seconds.
+    """Take a free lease, or the one `replaces` describes, under the next token, for `lasts_s` seconds.
 
     `replaces` is recognised by its token and owner; that its owner renewed it meanwhile does not matter, as
     the caller has already decided that this owner must go. A manual lock must be as it was seen: it was to go for
@@ -39,14 +40,24 @@ def take(
     if held and (replaces is None or not _is_same(held, replaces)):
         raise locked(held)
     token = row["token"] + 1 if row else 1
-    lease = Lease(app, environment, token, owner, purpose, deployment, now, now + lasts_s)
+    lease = Lease(
+        app,
+        environment,
+        token,
+        owner,
+        purpose,
+        deployment,
+        now.wall,
+        now.wall + lasts_s,
+        lasts_s,
+        0,
+        now.uptime,
+    )
     values = {
         "token": token,
-        "owner": encode(owner),
-        "purpose": purpose,
         "deployment": deployment,
         "acquired_at": lease.acquired_at,
-        "expires_at": lease.expires_at,
+        **lease_values(lease),
     }
     if row:
         connection.execute(_update(app, environment).values(values))
@@ -59,7 +70,7 @@ def _is_same(held: Lease, seen: Lease) -> bool:
     return held == seen if held.is_manual else (held.token, held.owner) == (seen.token, seen.owner)
 
 
-def adopt(connection: Connection, lease: Lease, owner: Owner, now: float) -> Lease:
+def adopt(connection: Connection, lease: Lease, owner: Owner, now: Now) -> Lease:
     """Give `lease` to `owner` under the same token, with its time begun anew.
 
     Raises LeaseLost when it has gone to anybody but `lease.owner` (or, when this is said twice, `owner`).
@@ -70,27 +81,37 @@ def adopt(connection: Connection, lease: Lease, owner: Owner, now: float) -> Lea
             f"the lease on {lease.environment} of {lease.app} was handed to {described(held.owner)} already",
             hint=f"`backstay status {lease.environment}` shows who acts now",
         )
-    return _extended(connection, held, owner, now)
+    return _beaten(connection, replace(held, owner=owner), now)
 
 
-def renew(connection: Connection, lease: Lease, now: float) -> Lease:
-    """Move the expiry to a lease time from `now`. Raises LeaseLost."""
-    held = held_under(connection, lease.app, lease.environment, lease.token)
-    return _extended(connection, held, held.owner, now)
+def renew(connection: Connection, lease: Lease, now: Now) -> Lease:
+    """Give a sign of life: it lasts from `now` again. Raises LeaseLost."""
+    return _beaten(connection, held_under(connection, lease.app, lease.environment, lease.token), now)
 
 
-def extend(connection: Connection, lease: Lease, purpose: str, now: float, lasts_s: float) -> Lease:
+def extend(connection: Connection, lease: Lease, purpose: str, now: Now, lasts_s: float) -> Lease:
     """Let a lease of a known time last `lasts_s` from `now`, for `purpose`. Raises LeaseLost."""
     held = held_under(connection, lease.app, lease.environment, lease.token)
-    extended = replace(held, purpose=purpose, expires_at=now + lasts_s)
-    values = {"purpose": purpose, "expires_at": extended.expires_at}
-    connection.execute(_update(held.app, held.environment).values(values))
-    return extended
+    return _beaten(connection, replace(held, purpose=purpose, lasts_s=lasts_s), now)
+
+
+def correct(connection: Connection, lease: Lease, now: Now) -> Lease | None:
+    """Write down when it really ends, if a clock that was set has made its recorded end wrong; nothing else changes.
+
+    The lease as it is held now, which may be somebody else's; None when it is free.
+    """
+    row = _row(connection, lease.app, lease.environment)
+    held = lease_from(row) if row else None
+    if held is None or not held.is_misdated(now):
+        return held
+    corrected = replace(held, expires_at=held.ends_at(now))
+    connection.execute(_update(held.app, held.environment).values(expires_at=corrected.expires_at))
+    return corrected
 
 
 def free(connection: Connection, lease: Lease) -> None:
     """Free the lease and keep its token; nothing happens when the token is stale."""
-    freed = {"owner": None, "purpose": None, "deployment": None, "acquired_at": None, "expires_at": None}
+    freed = {column.name: None for column in leases.c if column.nullable}
     statement = _update(lease.app, lease.environment).where(leases.c.token == lease.token)
     connection.execute(statement.values(freed))
 
@@ -132,10 +153,9 @@ def described(owner: Owner) -> str:
     return who if owner.kind is Keeper.PERSON else f"{who} pid {owner.pid}"
 
 
-def _extended(connection: Connection, held: Lease, owner: Owner, now: float) -> Lease:
-    lease = replace(held, owner=owner, expires_at=now + LEASE_TIME_S)
-    values = {"owner": encode(owner), "expires_at": lease.expires_at}
-    connection.execute(_update(held.app, held.environment).values(values))
+def _beaten(connection: Connection, held: Lease, now: Now) -> Lease:
+    lease = replace(held, expires_at=now.wall + held.lasts_s, beat=held.beat + 1, heard=now.uptime)
+    connection.execute(_update(held.app, held.environment).values(lease_values(lease)))
     return lease
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from backstay.adapters.clock import SystemClock
 from backstay.adapters.store.codec import decode, decode_mapping, from_row, lease_from
 from backstay.adapters.store.location import refuse_network_file_system, store_path
 from backstay.adapters.store.readonly import ReadOnlyFile
@@ -13,11 +14,12 @@ from backstay.adapters.store.schema import MIGRATIONS
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, Wish
 from backstay.domain.environment import Environment
-from backstay.domain.lease import Lease
+from backstay.domain.lease import Lease, Now
 from backstay.domain.notification import Notification
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
 from backstay.domain.step import Event, StepRecord
+from backstay.ports.clock import Clock
 
 HERE = "app = :app AND environment = :environment"
 
@@ -32,8 +34,9 @@ class Source(Protocol):
 class SqlReader:
     """Answers from a source of rows; what is not there is None or empty. Raises StoreError."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, clock: Clock) -> None:
         self._source = source
+        self._clock = clock
 
     def deployment(self, deployment: str) -> Deployment | None:
         row = self._row("SELECT * FROM deployments WHERE id = :id", id=deployment)
@@ -84,6 +87,9 @@ class SqlReader:
         row = self._row(f"SELECT * FROM leases WHERE {HERE}", app=app, environment=environment)
         return lease_from(row) if row else None
 
+    def now(self) -> Now:
+        return Now(self._clock.now().timestamp(), self._clock.uptime())
+
     def backups(self, app: str, environment: str) -> list[Backup]:
         rows = self._rows(
             f"SELECT * FROM backups WHERE {HERE} ORDER BY created_at DESC, id DESC",
@@ -115,7 +121,9 @@ class SqlReader:
         return next(iter(self._rows(query, **values)), None)
 
 
-def open_reader(location: str | Path, *, migrations: Path = MIGRATIONS) -> SqlReader:
+def open_reader(
+    location: str | Path, clock: Clock | None = None, *, migrations: Path = MIGRATIONS
+) -> SqlReader:
     """A reader of the store at a path or `sqlite:///PATH`, which need not exist.
 
     It never creates, upgrades or writes anything. StoreError for a place that cannot hold a store; each
@@ -123,4 +131,4 @@ def open_reader(location: str | Path, *, migrations: Path = MIGRATIONS) -> SqlRe
     """
     path = store_path(location)
     refuse_network_file_system(path)
-    return SqlReader(ReadOnlyFile(path, migrations))
+    return SqlReader(ReadOnlyFile(path, migrations), clock or SystemClock())

@@ -115,6 +115,10 @@ leases = Table(
     Column("deployment", String(255)),
     Column("acquired_at", Float),
     Column("expires_at", Float),
+    Column("lasts_s", Float),
+    Column("beat", Integer),
+    Column("heard_boot", String(64)),
+    Column("heard_at", Float),
 )
 
 slots = Table(

@@ -22,7 +22,7 @@ from backstay.adapters.store.upgrade import bring_up, standing_of
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, DeploymentState, Wish, can_become
 from backstay.domain.environment import Environment
-from backstay.domain.lease import LEASE_TIME_S, Lease, Owner
+from backstay.domain.lease import LEASE_TIME_S, Lease, Now, Owner
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
 from backstay.domain.step import StepState, Telling
@@ -39,8 +39,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
     """
 
     def __init__(self, location: str | Path, clock: Clock, *, migrations: Path = MIGRATIONS) -> None:
-        super().__init__(self)
-        self._clock = clock
+        super().__init__(self, clock)
         self.path = store_path(location)
         refuse_network_file_system(self.path)
         if is_empty(self.path):
@@ -77,7 +76,8 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
                 purpose,
                 deployment.id,
                 replaces,
-                self._clock.now().timestamp(),
+                self._moment(connection),
+                environment.policy.lease_s,
             )
             self._record(
                 connection,
@@ -111,23 +111,27 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         replaces: Lease | None = None,
         lasts_s: float = LEASE_TIME_S,
     ) -> Lease:
-        now = self._clock.now().timestamp()
         with self.transaction() as connection:
+            now = self._moment(connection)
             return leases.take(
                 connection, app, environment, owner, purpose, deployment, replaces, now, lasts_s
             )
 
     def extend_lease(self, lease: Lease, purpose: str, lasts_s: float) -> Lease:
         with self.transaction() as connection:
-            return leases.extend(connection, lease, purpose, self._clock.now().timestamp(), lasts_s)
+            return leases.extend(connection, lease, purpose, self._moment(connection), lasts_s)
+
+    def correct_lease(self, lease: Lease) -> Lease | None:
+        with self.transaction() as connection:
+            return leases.correct(connection, lease, self._moment(connection))
 
     def adopt(self, lease: Lease, owner: Owner) -> Lease:
         with self.transaction() as connection:
-            return leases.adopt(connection, lease, owner, self._clock.now().timestamp())
+            return leases.adopt(connection, lease, owner, self._moment(connection))
 
     def heartbeat(self, lease: Lease) -> Lease:
         with self.transaction() as connection:
-            return leases.renew(connection, lease, self._clock.now().timestamp())
+            return leases.renew(connection, lease, self._moment(connection))
 
     def release_lease(self, lease: Lease) -> None:
         with self.transaction() as connection:
@@ -283,6 +287,10 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         """A write transaction: the write lock from its start, all or nothing, its errors translated."""
         with translated(self.path, "written"), self._writes.begin() as connection:
             yield connection
+
+    def _moment(self, connection: Connection) -> Now:
+        """Now, for the lease: by the clock that all owners of leases in this store are measured with."""
+        return self.now()
 
     def _now(self) -> str:
         return timestamp(self._clock.now())

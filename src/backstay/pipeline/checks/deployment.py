@@ -17,7 +17,7 @@ def deployment(subject: Subject) -> Check:
             return Finding(f"this deployment holds the lock (token {held.token})")
         if held is not None:
             presence = subject.host.presence(held.owner)
-            if claim(held, presence, subject.clock.now().timestamp()) is Claim.REFUSE:
+            if claim(held, presence, subject.store.now()) is Claim.REFUSE:
                 raise locked(held, subject.store)
         left = unfinished(subject.store, app, name)
         if left is not None:

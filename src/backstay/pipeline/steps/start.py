@@ -23,7 +23,7 @@ class StartStep:
     title = "start the new slot"
 
     def do(self, run: Run) -> dict[str, Any]:
-        run.world.router.expect(run.plan.target)
+        run.world.router.expect(run.plan.target, run.token)
         placements = {}
         for name in run.release.components:
             placements[name] = as_json(_shared(run, name) or self._start(run, name))
@@ -58,7 +58,7 @@ class StartStep:
         return Truth.HAPPENED if mine else Truth.UNKNOWN
 
     def undo(self, run: Run, record: StepRecord) -> None:
-        run.world.router.load(routes_of(run, run.slots))
+        run.world.router.load(routes_of(run, run.slots), run.token)
         remove_born_here(run)
 
 

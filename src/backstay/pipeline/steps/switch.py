@@ -36,7 +36,7 @@ class StageStep:
             since=rfc3339(run.world.clock.now()),
         )
         run.save_slots(run.slots.entered(target, mapping))
-        run.world.router.load(routes_of(run, run.slots))
+        run.world.router.load(routes_of(run, run.slots), run.token)
         return {"slot": target.value}
 
     def probe(self, run: Run, record: StepRecord) -> Truth:
@@ -47,12 +47,12 @@ class StageStep:
         """Let what is still in flight end, then put back what stood in the slot."""
         target = run.plan.target
         if run.world.router.state().running:
-            run.world.router.drain(target, run.environment.policy.drain_deadline_s)
+            run.world.router.drain(target, run.environment.policy.drain_deadline_s, run.token)
         displaced = run.plan.before.mappings.get(target)
         now = run.slots
         back = now.entered(target, displaced) if displaced else now.emptied(target)
         run.save_slots(back)
-        run.world.router.load(routes_of(run, back))
+        run.world.router.load(routes_of(run, back), run.token)
 
 
 class SwitchStep:
