@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from tests.crash.aftermath import assert_whole
-from tests.faults.matrix import HEAD, ROWS
+from tests.faults.matrix import HEAD, ROWS, RULE
 from tests.page import VERSIONS, Page, build
 from tests.world import World
 from tests.world.private import private_world
@@ -22,7 +22,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what was measured."""
     if ROWS:
         terminalreporter.section("fault matrix")
-        terminalreporter.write_line("\n".join([HEAD, *(row.markdown() for row in ROWS)]))
+        terminalreporter.write_line("\n".join([HEAD, RULE, *(row.markdown() for row in ROWS)]))
         ROWS.clear()
 
 

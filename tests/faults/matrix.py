@@ -31,7 +31,8 @@ class Row:
 
 
 ROWS: Final[list[Row]] = []
-HEAD: Final = "| fault | failed requests | whole again after | exit status | what a person sees |\n| --- | --- | --- | --- | --- |"
+HEAD: Final = "| fault | failed requests | whole again after | exit status | what a person sees |"
+RULE: Final = "| --- | --- | --- | --- | --- |"
 
 
 def seen(

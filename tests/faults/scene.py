@@ -83,9 +83,8 @@ def reach(page: Page, step: str, *, state: str = "started", seconds: float = 30)
 
 def status(page: Page) -> dict[str, Any]:
     """As `backstay status` shows it, without a process for it."""
-    ports = Look(
-        reader(page), DockerEngine(page.world.docker_host, call_s=2), router(page), HttpProber(), LinuxHost(), SystemClock()
-    )  # fmt: skip
+    engine = DockerEngine(page.world.docker_host, call_s=2)
+    ports = Look(reader(page), engine, router(page), HttpProber(), LinuxHost(), SystemClock())
     return look_around(ports, page.name, "dev")
 
 

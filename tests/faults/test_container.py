@@ -9,7 +9,18 @@ import pytest
 from tests.crash.aftermath import assert_whole
 from tests.faults.matrix import seen
 from tests.faults.scene import (
-    container, deploying, ended, finished, is_well, kill, main_process, newest, pair, reach, reader, switched, told,
+    container,
+    deploying,
+    ended,
+    finished,
+    is_well,
+    kill,
+    main_process,
+    newest,
+    pair,
+    reach,
+    switched,
+    told,
     wait,
 )  # fmt: skip
 from tests.page import Page
@@ -128,7 +139,7 @@ def test_the_live_container_killed_is_started_again_by_the_engine(page: Page) ->
 
 def test_the_live_container_frozen_is_left_by_a_rollback(page: Page) -> None:
     """What a person does at three in the morning: look, go back."""
-    live, other = pair(page)
+    _, other = pair(page)
     frozen = container(page, "live")
     with page.load(timeout_s=10.0) as load:
         load.until(lambda so_far: so_far.requests > 20)

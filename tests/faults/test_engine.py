@@ -13,7 +13,17 @@ import pytest
 from tests.crash.aftermath import assert_whole
 from tests.faults.matrix import seen
 from tests.faults.scene import (
-    container, deploying, ended, finished, is_well, kill, main_process, newest, pair, reach, switched, told, wait,
+    container,
+    deploying,
+    ended,
+    finished,
+    kill,
+    main_process,
+    pair,
+    reach,
+    switched,
+    told,
+    wait,
 )  # fmt: skip
 from tests.page import Page
 from tests.world import World

@@ -52,7 +52,7 @@ def test_of_a_killed_haproxy_only_what_was_in_flight_is_lost(page: Page) -> None
 
 def test_a_deploy_goes_on_through_deaths_of_haproxy(page: Page) -> None:
     """Before the switch and in the bake."""
-    live, other = pair(page)
+    _, other = pair(page)
     page.configure(bake="2s")
     with page.load() as load:
         load.until(lambda so_far: so_far.requests > 20)
@@ -97,7 +97,7 @@ def test_a_killed_holder_is_not_missed_and_the_next_command_brings_one(page: Pag
 
 def test_without_holder_and_haproxy_nobody_listens_until_the_next_command(page: Page) -> None:
     """The one fault of the router that is an outage: nobody is left who owns the listening sockets."""
-    live, other = pair(page)
+    live, _ = pair(page)
     with page.load() as load:
         load.until(lambda so_far: so_far.requests > 20)
         began = time.monotonic()
@@ -112,7 +112,12 @@ def test_without_holder_and_haproxy_nobody_listens_until_the_next_command(page: 
     assert healed.status == 0, healed.err
     assert drift["what"] == "router"
     out_s = time.monotonic() - began
-    seen("kill -9 of the holder and of HAProxy, then `recover`", report, whole_s=out_s, status=0,
-         said=f"connections are refused until then; `recover` takes {took:.1f} s; status says: router is not running")  # fmt: skip
+    seen(
+        "kill -9 of the holder and of HAProxy, then `recover`",
+        report,
+        whole_s=out_s,
+        status=0,
+        said=f"connections are refused until then; status: router is not running; `recover` takes {took:.1f} s",
+    )
     assert report.by_release == {live: sum(report.by_release.values())}
     assert assert_whole(page) == live

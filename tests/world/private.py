@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def private_world(shared: World, *, image_disk: str | None = None, database: boo
         yield World(layout, state)
     finally:
         for mark in state.processes.values():
-            processes.send(mark, 18)  # SIGCONT: what a test left frozen could not end
+            processes.send(mark, signal.SIGCONT)  # what a test left frozen could not end
         lifecycle.remove(layout, state, lambda _: None)
 
 
