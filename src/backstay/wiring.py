@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from backstay.adapters.clock import SystemClock
 from backstay.adapters.host import LinuxHost
+from backstay.adapters.store.location import is_open, located
+from backstay.adapters.store.server.address import Server
 from backstay.config.locate import state_home
 from backstay.domain.environment import Environment
-from backstay.errors import UsageError
 
 if TYPE_CHECKING:
     from backstay.domain.init import Fate
@@ -30,27 +31,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where state lives: the state folder and the store's file."""
+    """Where state lives: the state folder, and the store's file or server."""
 
     home: Path
-    store: Path
+    store: Path | Server
 
 
 def place(environ: Mapping[str, str], configured: str | None = None) -> Place:
-    """`$BACKSTAY_HOME` and `$BACKSTAY_STORE`, else `store:` of the configuration, else the defaults."""
+    """`$BACKSTAY_HOME` and `$BACKSTAY_STORE`, else `store:` of the configuration, else the defaults.
+
+    Raises UsageError when what is named can be no store.
+    """
     home = state_home(environ)
-    named = environ.get("BACKSTAY_STORE") or configured
-    return Place(home, _sqlite_path(named) if named else home / "state.db")
-
-
-def _sqlite_path(named: str) -> Path:
-    prefix = "sqlite:///"
-    if "://" in named and not named.startswith(prefix):
-        raise UsageError(
-            f"store {named.partition('://')[0]}://… is not supported yet",
-            hint="use a file path or sqlite:///PATH",
-        )
-    return Path(named.removeprefix(prefix)).expanduser().absolute()
+    return Place(home, located(environ.get("BACKSTAY_STORE") or configured or home / "state.db"))
 
 
 def open_reader(where: Place) -> Reader:
@@ -65,7 +58,7 @@ def open_store(where: Place) -> Store:
     from backstay.adapters.store import open_store as opened
 
     where.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return opened(where.store, clock=SystemClock())
+    return opened(where.store)
 
 
 def engine(where: Place | None = None, environment: Environment | None = None) -> Engine:
@@ -203,17 +196,15 @@ def clock() -> Clock:
 def start_worker(where: Place, deployment: str, work: Callable[[], int], log: Path) -> int:
     """Do `work` in a worker process of its own, detached from us; returns its pid.
 
-    The store must be closed here: RuntimeError when it is not, for the copy would not see its locks.
+    The store must be closed here: RuntimeError when it is not, for the copy would not see its locks, or would share
+    its connections. The copy knows where the store is; its environment, which others inherit, does not.
     """
     from backstay.adapters.detach import fork_detached
 
-    if any(
-        entry.readlink() == where.store.resolve()
-        for entry in Path("/proc/self/fd").iterdir()
-        if entry.is_symlink()
-    ):
-        raise RuntimeError(f"{where.store} is open while a worker is started")
-    return fork_detached(f"backstay worker {deployment} of {where.home}", work, log)
+    if is_open(where.store):
+        raise RuntimeError(f"the state store {where.store} is open while a worker is started")
+    hidden = where.store.passwords if isinstance(where.store, Server) else ()
+    return fork_detached(f"backstay worker {deployment} of {where.home}", work, log, hidden)
 
 
 def init_template(name: str) -> str:

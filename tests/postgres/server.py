@@ -20,9 +20,14 @@ USER, PASSWORD = "keeper", "s3cretOfThePrivateServer"
 
 
 class Server:
-    """As a context manager: it runs inside the block, and nothing of it is left after."""
+    """As a context manager: it runs inside the block, and nothing of it is left after.
 
-    def __init__(self, plan: PostgresPlan, connections: int) -> None:
+    One that is `durable` syncs every commit, in memory where there is enough of it.
+    """
+
+    def __init__(self, plan: PostgresPlan, connections: int, *, durable: bool = False) -> None:
+        self._durable = durable
+        self.port = 0
         self._bin = Path(plan.bin_dir)
         self._os_user = plan.os_user
         self._connections = connections
@@ -30,7 +35,7 @@ class Server:
 
     def __enter__(self) -> Server:
         entry = pwd.getpwnam(self._os_user)
-        self.folder = Path(tempfile.mkdtemp(prefix="bs-pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="bs-pg-", dir=_memory() if self._durable else None))
         os.chown(self.folder, entry.pw_uid, entry.pw_gid)
         words = self.folder / "words"
         words.write_text(PASSWORD + "\n")
@@ -56,10 +61,12 @@ class Server:
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
-        self.port = _free_port()
+        """Start it, and wait until it answers; a second time, at the same port."""
+        self.port = self.port or _free_port()
         settings = {
-            "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder, "fsync": "off",
-            "max_connections": self._connections, "max_wal_senders": 0, "superuser_reserved_connections": 1,
+            "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder,
+            "fsync": "on" if self._durable else "off", "max_connections": self._connections, "max_wal_senders": 0,
+            "superuser_reserved_connections": 1,
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
@@ -110,10 +117,33 @@ class Server:
             self._process.wait(30)
             self._process = None
 
+    def kill(self) -> None:
+        """SIGKILL to the postmaster and all its children, as a power cut; what is in memory outlives it."""
+        assert self._process is not None
+        pids = [self._process.pid, *self._backends()]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        self._process.wait(30)
+        self._process = None
+
+    def create_database(self, name: str) -> str:
+        """A fresh, empty database; its URL."""
+        self.query(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        return self.url.removesuffix("/postgres") + f"/{name}"
+
+    def drop_database(self, name: str) -> None:
+        self.query(f'DROP DATABASE "{name}" WITH (FORCE)')
+
     def _backends(self) -> list[int]:
         assert self._process is not None
         path = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         return [int(pid) for pid in path.read_text().split()]
+
+
+def _memory() -> str | None:
+    """A folder in memory, when it has room for a server."""
+    memory = Path("/dev/shm")
+    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 512 * 1024**2 else None
 
 
 def _free_port() -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+
+from sqlalchemy import text
 
 from backstay.adapters.store import SqlStore, open_store
+from backstay.adapters.store.location import Location
 from backstay.domain.backup import Backup, BackupState
 from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState
 from backstay.domain.environment import Bind, DatabaseSource, Environment
@@ -136,8 +138,18 @@ def backup(id_: str = "shop_prod_20260301_120000000") -> Backup:
     )
 
 
-def store_at(path: Path, clock: StillClock | None = None) -> SqlStore:
-    return open_store(path, clock or StillClock())
+def store_at(place: Location, clock: StillClock | None = None) -> SqlStore:
+    return open_store(place, clock or StillClock())
+
+
+def raw(store: SqlStore, statement: str, **values: object) -> None:
+    """Change the store by hand, as it might look after somebody did, or another version."""
+
+    def write() -> None:
+        with store.database.transaction() as connection:
+            connection.execute(text(statement), values)
+
+    store.database.until_done(write)
 
 
 def begun(store: SqlStore, id_: str = "d1", version: str = "v1", replaces: Lease | None = None) -> Lease:

@@ -11,8 +11,8 @@ from tests.store import samples
 from tests.store.samples import APP, ENV, store_at
 
 
-def test_one_name_is_given_once(path: Path) -> None:
-    stores = [store_at(path) for _ in range(4)]
+def test_one_name_is_given_once(place: Path | str) -> None:
+    stores = [store_at(place) for _ in range(4)]
     start = threading.Barrier(len(stores))
 
     def enter(number: int) -> bool:

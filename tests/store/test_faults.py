@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from backstay.adapters.store import open_reader
-from backstay.adapters.store.location import file_system_of, refuse_network_file_system, store_path
-from backstay.errors import StoreError
+from backstay.adapters.store.location import file_system_of, located, refuse_network_file_system
+from backstay.errors import StoreError, UsageError
 from tests.store.samples import APP, ENV, begun, store_at
 
 
@@ -100,7 +100,7 @@ def test_a_file_where_the_folder_should_be(folder: Path) -> None:
 PREPARED = """
 import sys
 from pathlib import Path
-from backstay.errors import StoreError
+from backstay.errors import StoreError, UsageError
 from tests.store.samples import begun, store_at
 path = Path(sys.argv[1])
 def attempt(act):
@@ -223,11 +223,16 @@ def test_a_network_file_system_is_refused(folder: Path) -> None:
 def test_how_a_store_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     here = Path.cwd()
-    assert store_path("sqlite:////srv/my%20state.db") == Path("/srv/my state.db")
-    assert store_path("state.db") == here / "state.db"
-    assert store_path(Path("/srv/a?b#c.db")) == Path("/srv/a?b#c.db")
-    refused(lambda: store_path("postgresql://host/db"), "cannot use a postgresql URL")
-    refused(lambda: store_path(""), "does not name a file")
+    assert located("sqlite:////srv/my%20state.db") == Path("/srv/my state.db")
+    assert located("state.db") == here / "state.db"
+    assert located(Path("/srv/a?b#c.db")) == Path("/srv/a?b#c.db")
+    for wrong, why in (
+        ("mysql://me:pw@host/db", "cannot be kept at a mysql:// URL"),
+        ("", "does not name a file"),
+    ):
+        with pytest.raises(UsageError, match=why) as refused:
+            located(wrong)
+        assert "pw" not in str(refused.value) + str(refused.value.hint)
 
 
 def test_odd_characters_in_the_path(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +16,7 @@ from backstay.domain.lease import Lease
 from backstay.domain.step import StepState
 from backstay.errors import LeaseLost, Locked
 from tests.store import samples
-from tests.store.samples import APP, ENV, StillClock, begun, owner, store_at
+from tests.store.samples import APP, ENV, StillClock, begun, owner, raw
 
 WRITES: dict[str, Callable[[SqlStore, int], object]] = {
     "move": lambda store, token: store.move(token, "d1", DeploymentState.RUNNING),
@@ -116,8 +116,7 @@ def test_the_end_of_a_lease_is_put_right_after_the_clock_was_set(
 
 def test_a_lease_from_before_uptimes_were_recorded_still_counts(store: SqlStore, clock: StillClock) -> None:
     lease = begun(store)
-    with store.transaction() as connection:
-        connection.exec_driver_sql("UPDATE leases SET lasts_s = NULL, beat = NULL, heard_boot = NULL")
+    raw(store, "UPDATE leases SET lasts_s = NULL, beat = NULL, heard_boot = NULL")
     assert store.lease(APP, ENV) == replace(lease, lasts_s=600, heard=None)
     assert store.heartbeat(lease).heard == clock.uptime()
 
@@ -231,15 +230,14 @@ def test_a_wish_needs_no_token(store: SqlStore) -> None:
     assert store.ask("d1", Wish.ROLLBACK)
 
 
+_numbers = count(1)
 ACTIONS = st.lists(st.sampled_from(["take", "take_over", "adopt", "release", "heartbeat", "stale_release"]))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS)
-def test_tokens_only_grow(actions: list[str], folder: Path) -> None:
-    environment = f"e{len(list(folder.glob('mark-*')))}"
-    (folder / f"mark-{environment}").touch()
-    store = store_at(folder / "state.db")
+def test_tokens_only_grow(actions: list[str], store: SqlStore) -> None:
+    environment = f"e{next(_numbers)}"
     given_out: list[int] = []
     held: Lease | None = None
     last: Lease | None = None
@@ -261,5 +259,4 @@ def test_tokens_only_grow(actions: list[str], folder: Path) -> None:
         elif action == "stale_release" and last is not None and last.token > 1:
             store.release_lease(replace(last, token=last.token - 1))
         assert store.lease(APP, environment) == held
-    store.close()
     assert given_out == list(range(1, len(given_out) + 1))

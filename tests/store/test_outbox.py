@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from backstay.adapters.store import SqlStore, open_reader
+from backstay.adapters.store import SqlStore, open_reader, open_store
 from backstay.adapters.store.schema import MIGRATIONS, revisions
 from backstay.domain.deployment import DeploymentState
 from backstay.domain.notification import CLAIM_S, RETRY_AFTER_S, Channel, Delivery, Notification, SendState
@@ -100,10 +100,10 @@ def test_a_stale_token_tells_nothing(store: SqlStore) -> None:
     assert told(store) == before
 
 
-def test_a_writer_killed_before_its_commit_neither_ends_nor_tells(store: SqlStore, path: Path) -> None:
+def test_a_writer_killed_before_its_commit_neither_ends_nor_tells(store: SqlStore, place: Path | str) -> None:
     begun_with_channels(store)
     before = told(store)
-    process = multiprocessing.get_context("spawn").Process(target=racing.move_and_die, args=(path, 0))
+    process = multiprocessing.get_context("spawn").Process(target=racing.move_and_die, args=(place, 0))
     process.start()
     process.join(60)
     assert process.exitcode == -9
@@ -112,10 +112,10 @@ def test_a_writer_killed_before_its_commit_neither_ends_nor_tells(store: SqlStor
     assert told(store) == before
 
 
-def test_of_eight_senders_each_row_is_sent_by_one(store: SqlStore, path: Path) -> None:
+def test_of_eight_senders_each_row_is_sent_by_one(store: SqlStore, place: Path | str) -> None:
     for number in range(20):
         store.notify(APP, ENV, "success", "all", f"message {number}", [CHANNELS[0]])
-    said = racing.race(racing.send_all, path, 8)
+    said = racing.race(racing.send_all, place, 8)
     claimed = [id_ for answer in said for id_ in answer.split()]
     assert sorted(map(int, claimed)) == list(range(1, 41)), said
     assert {row.state for row in outbox(store)} == {SendState.SENT}
@@ -189,10 +189,10 @@ def test_other_targets_and_applications_are_not_ours(store: SqlStore) -> None:
     assert store.claim_notification(APP, (), "me") is None
 
 
-def test_a_reader_lists_newest_first_and_by_environment(store: SqlStore, path: Path) -> None:
+def test_a_reader_lists_newest_first_and_by_environment(store: SqlStore, place: Path | str) -> None:
     store.notify(APP, ENV, "success", "all", "one", [])
     store.notify(APP, "uat", "deployed", "backend", "two", [])
-    reader = open_reader(path)
+    reader = open_reader(place)
     assert [row.message for row in reader.notifications(APP)] == ["two", "one"]
     assert [row.message for row in reader.notifications(APP, "uat")] == ["two"]
     assert reader.notifications("other") == []
@@ -205,7 +205,7 @@ def test_a_store_from_before_the_outbox_is_upgraded(folder: Path) -> None:
     (old / "env.py").write_text((MIGRATIONS / "env.py").read_text())
     first = MIGRATIONS / "versions" / "0001_first.py"
     (old / "versions" / first.name).write_text(first.read_text())
-    SqlStore(path, StillClock(), migrations=old).close()
+    open_store(path, StillClock(), migrations=old).close()
     with closing(sqlite3.connect(path)) as database:
         database.execute(
             'INSERT INTO leases VALUES (\'shop\',\'prod\',1,\'{"name":"a","host":"b","pid":1,"started":1,'

@@ -52,8 +52,8 @@ def test_of_a_closed_store(path: Path) -> None:
     assert trace(path.parent) == before
 
 
-def test_of_a_store_in_use(store: SqlStore, path: Path) -> None:
-    begun(store)
+def test_of_a_store_in_use(file_store: SqlStore, path: Path) -> None:
+    begun(file_store)
     before = trace(path.parent)
     assert "state.db-wal" in before
     ask_everything(open_reader(path))

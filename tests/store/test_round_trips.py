@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +19,16 @@ from backstay.errors import StoreError
 from backstay.ports.clock import Clock
 from backstay.ports.store import Reader, Store
 from tests.store import samples
-from tests.store.samples import APP, ENV, StillClock, begun
+from tests.store.samples import APP, ENV, StillClock, begun, raw
 
 NOW = "2026-03-01T12:00:00.123Z"
 
 
-def test_the_adapter_keeps_the_promises_of_the_port(store: SqlStore, path: Path, clock: StillClock) -> None:
+def test_the_adapter_keeps_the_promises_of_the_port(
+    store: SqlStore, place: Path | str, clock: StillClock
+) -> None:
     as_store: Store = store
-    as_reader: Reader = open_reader(path)
+    as_reader: Reader = open_reader(place)
     as_clock: Clock = clock
     assert as_store.history(APP, ENV) == as_reader.history(APP, ENV) == []
     assert as_clock.now() is clock.at
@@ -190,9 +191,9 @@ def test_transitions_are_checked_and_ends_are_final(store: SqlStore) -> None:
     assert (kept.state, kept.backup, kept.reason) == (DeploymentState.SUCCEEDED, "b1", None)
 
 
-def test_anybody_may_ask_until_the_deployment_has_ended(store: SqlStore, path: Path) -> None:
+def test_anybody_may_ask_until_the_deployment_has_ended(store: SqlStore, place: Path | str) -> None:
     token = begun(store).token
-    reader = open_reader(path)
+    reader = open_reader(place)
     assert reader.wish("d1") is None
     assert store.ask("d1", Wish.ABORT)
     assert reader.wish("d1") is store.wish("d1") is Wish.ABORT
@@ -235,18 +236,16 @@ def test_a_secret_never_gets_in(store: SqlStore) -> None:
     assert "hunter22" not in json.dumps([str(e) for e in store.events("d1")])
 
 
-def test_a_lease_of_before_there_were_manual_locks_is_one_of_a_process(store: SqlStore, path: Path) -> None:
+def test_a_lease_of_before_there_were_manual_locks_is_one_of_a_process(store: SqlStore) -> None:
     """An upgrade may happen while a worker of the older program holds its lease."""
     lease = begun(store)
-    with sqlite3.connect(path) as raw:
-        [[owner]] = raw.execute("select owner from leases").fetchall()
-        older = {
-            key: value
-            for key, value in json.loads(owner).items()
-            if key not in ("kind", "machine", "pid_space")
-        }
-        assert len(older) == 5
-        raw.execute("update leases set owner = ?", [json.dumps(older)])
-    raw.close()
+    [row] = store.database.rows("SELECT owner FROM leases", {})
+    older = {
+        key: value
+        for key, value in json.loads(row["owner"]).items()
+        if key not in ("kind", "machine", "pid_space")
+    }
+    assert len(older) == 5
+    raw(store, "UPDATE leases SET owner = :owner", owner=json.dumps(older))
     assert store.lease(APP, ENV) == lease
     assert store.heartbeat(lease).owner.kind is Keeper.PROCESS

@@ -9,8 +9,10 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+
+from backstay.domain.secret import Secret, redact
 
 LEFT_BEHIND = ("RUNNER_TRACKING_ID", "INVOCATION_ID", "JOURNAL_STREAM")
 """Variables by which a CI runner or a service manager finds processes to kill at the end of a job."""
@@ -35,11 +37,12 @@ def detach(module: str, arguments: Sequence[str], log: Path) -> int:
     )
 
 
-def fork_detached(title: str, work: Callable[[], int], log: Path) -> int:
+def fork_detached(title: str, work: Callable[[], int], log: Path, hidden: Collection[Secret] = ()) -> int:
     """Do `work` in a detached copy of this process, shown as `title` in `ps`; returns its pid.
 
     The copy needs not import again what this process has imported, which is most of the time a start takes. Its
-    exit status is what `work` returns; it never comes back from here. There must be no other thread and no open
+    exit status is what `work` returns; it never comes back from here. Variables that hold one of `hidden` stay
+    behind, so that nothing the copy starts inherits them. There must be no other thread and no open
     database here (SQLite's locks do not survive being copied): RuntimeError for what can be seen of that.
     """
     if threading.active_count() > 1:
@@ -55,6 +58,7 @@ def fork_detached(title: str, work: Callable[[], int], log: Path) -> int:
     try:
         gc.enable()  # a command lives too briefly to collect; the copy does not
         _become_detached(title, log)
+        _forget(hidden)
         status = work()
     except BaseException:  # noqa: BLE001 - the copy must not run on into the code of the process it came from
         traceback.print_exc()
@@ -77,6 +81,12 @@ def _become_detached(title: str, log: Path) -> None:
         os.environ.pop(name, None)
     setproctitle.setproctitle(title)
     _hide_environment()
+
+
+def _forget(hidden: Collection[Secret]) -> None:
+    for name, value in list(os.environ.items()):
+        if redact(value, hidden) != value:
+            del os.environ[name]
 
 
 def _hide_environment() -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-from backstay.errors import StoreError
+from backstay.adapters.store.server.address import SCHEMES, Server, server_of
+from backstay.errors import StoreError, UsageError
+
+Location = str | Path | Server
 
 FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
@@ -39,22 +43,38 @@ NETWORK_FILE_SYSTEMS: Final = frozenset(
 )
 
 
-def store_path(location: str | Path) -> Path:
-    """The absolute path of a store named by a path or by `sqlite:///PATH`. StoreError for any other URL."""
+def located(location: Location) -> Path | Server:
+    """The absolute path of the file, or the server, that a path, `sqlite:///PATH` or `postgresql+psycopg://…` names.
+
+    UsageError, which shows no password, for anything else.
+    """
+    if isinstance(location, Server):
+        return location
     text = str(location)
+    scheme, is_url, _ = text.partition("://")
+    if is_url and scheme in SCHEMES:
+        return server_of(text)
     if text.startswith("sqlite:///"):
         text = unquote(text.removeprefix("sqlite:///"))
-    elif "://" in text:
-        scheme = text.partition("://")[0]
-        raise StoreError(
-            f"this version of Backstay keeps its state in an SQLite file and cannot use a {scheme} URL",
-            hint="set BACKSTAY_STORE (or `store:`) to a path on a local disk",
+    elif is_url:
+        raise UsageError(
+            f"a state store cannot be kept at a {scheme}:// URL",
+            hint="set BACKSTAY_STORE (or `store:`) to a path, or to postgresql+psycopg://USER:PASSWORD@HOST/DATABASE",
         )
     if not text or text.endswith("/"):
-        raise StoreError(
+        raise UsageError(
             f"{text!r} does not name a file for the state store", hint="name a file, such as state.db"
         )
     return Path(text).expanduser().absolute()
+
+
+def is_open(place: Path | Server) -> bool:
+    """Whether this process has the store open: a copy of this process would not see its locks, or share its sockets."""
+    if isinstance(place, Server):
+        connection = sys.modules.get("backstay.adapters.store.server.connection")
+        return connection is not None and connection.open_connections() > 0
+    links = (entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
+    return any(link.readlink() == place.resolve() for link in links)
 
 
 def refuse_network_file_system(path: Path, mounts: Path = MOUNTS) -> None:

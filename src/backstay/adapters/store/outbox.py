@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 
 from backstay.adapters.store.codec import decode, decode_mapping, from_row
+from backstay.adapters.store.database import Database, retried
 from backstay.adapters.store.tables import deployments, notifications
 from backstay.domain.deployment import Deployment
 from backstay.domain.environment import Environment
@@ -34,6 +35,8 @@ _rows = notifications.c
 class SqlOutbox:
     """The part of a store that needs no token: anybody may tell, and anybody may send."""
 
+    database: Database
+
     @abstractmethod
     def transaction(self) -> AbstractContextManager[Connection]:
         """A write transaction, all or nothing."""
@@ -42,8 +45,9 @@ class SqlOutbox:
     def _now(self) -> str: ...
 
     @abstractmethod
-    def _now_s(self) -> float: ...
+    def now_s(self) -> float: ...
 
+    @retried
     def notify(
         self,
         app: str,
@@ -55,21 +59,24 @@ class SqlOutbox:
     ) -> list[int]:
         what = {"app": app, "environment": environment, "status": status, "component": component}
         with self.transaction() as connection:
-            return add(connection, {**what, "message": message}, channels, self._now(), self._now_s())
+            return add(connection, {**what, "message": message}, channels, self._now(), self.now_s())
 
+    @retried
     def claim_notification(
         self, app: str, targets: Collection[str], by: str, only: int | None = None
     ) -> Notification | None:
         with self.transaction() as connection:
-            return claim(connection, app, targets, by, self._now_s(), only)
+            return claim(connection, app, targets, by, self.now_s(), only)
 
+    @retried
     def settle_notification(self, id_: int, by: str, delivery: Delivery) -> Notification | None:
         with self.transaction() as connection:
-            return settle(connection, id_, by, delivery, self._now_s())
+            return settle(connection, id_, by, delivery, self.now_s())
 
+    @retried
     def retry_notifications(self, app: str, environment: str | None) -> int:
         with self.transaction() as connection:
-            return begin_anew(connection, app, environment, self._now_s())
+            return begin_anew(connection, app, environment, self.now_s())
 
 
 def tell_of(

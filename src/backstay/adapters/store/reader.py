@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 from backstay.adapters.clock import SystemClock
 from backstay.adapters.store.codec import decode, decode_mapping, from_row, lease_from
-from backstay.adapters.store.location import refuse_network_file_system, store_path
+from backstay.adapters.store.location import Location, located, refuse_network_file_system
 from backstay.adapters.store.readonly import ReadOnlyFile
 from backstay.adapters.store.schema import MIGRATIONS
 from backstay.domain.backup import Backup
@@ -30,11 +30,17 @@ class Source(Protocol):
     def rows(self, query: str, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
         """All rows of a SELECT with `:name` parameters, by column name. Raises StoreError."""
 
+    def now_s(self) -> float:
+        """Seconds since the epoch by the clock that all users of the store share. Raises StoreError."""
+
+    def close(self) -> None:
+        """Close what is open; the next question opens it again."""
+
 
 class SqlReader:
     """Answers from a source of rows; what is not there is None or empty. Raises StoreError."""
 
-    def __init__(self, source: Source, clock: Clock) -> None:
+    def __init__(self, source: Source, clock: Clock | None = None) -> None:
         self._source = source
         self._clock = clock
 
@@ -88,7 +94,7 @@ class SqlReader:
         return lease_from(row) if row else None
 
     def now(self) -> Now:
-        return Now(self._clock.now().timestamp(), self._clock.uptime())
+        return Now(self.now_s(), (self._clock or SystemClock()).uptime())
 
     def backups(self, app: str, environment: str) -> list[Backup]:
         rows = self._rows(
@@ -105,8 +111,12 @@ class SqlReader:
         rows = self._rows(f"SELECT * FROM notifications WHERE {there} ORDER BY id DESC", **values)
         return [from_row(row, Notification) for row in rows]
 
+    def now_s(self) -> float:
+        """Seconds since the epoch by the clock that all users of the store share, unless another one was given."""
+        return self._source.now_s() if self._clock is None else self._clock.now().timestamp()
+
     def close(self) -> None:
-        """Nothing is held open between two questions."""
+        self._source.close()
 
     def __enter__(self) -> Self:
         return self
@@ -122,13 +132,17 @@ class SqlReader:
 
 
 def open_reader(
-    location: str | Path, clock: Clock | None = None, *, migrations: Path = MIGRATIONS
+    location: Location, clock: Clock | None = None, *, migrations: Path = MIGRATIONS
 ) -> SqlReader:
-    """A reader of the store at a path or `sqlite:///PATH`, which need not exist.
+    """A reader of the store at a path, `sqlite:///PATH` or `postgresql+psycopg://…`, which need not exist.
 
     It never creates, upgrades or writes anything. StoreError for a place that cannot hold a store; each
-    question raises StoreError when the file is damaged, unreadable, or of a schema unknown to this program.
+    question raises StoreError when the store is damaged, unreadable, or of a schema unknown to this program.
     """
-    path = store_path(location)
-    refuse_network_file_system(path)
-    return SqlReader(ReadOnlyFile(path, migrations), clock or SystemClock())
+    place = located(location)
+    if isinstance(place, Path):
+        refuse_network_file_system(place)
+        return SqlReader(ReadOnlyFile(place, migrations), clock)
+    from backstay.adapters.store.server.reading import ReadOnlyServer
+
+    return SqlReader(ReadOnlyServer(place, migrations), clock)

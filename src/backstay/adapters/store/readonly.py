@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from backstay.adapters.store.schema import (
     Standing,
     not_a_store,
     standing,
+    too_old,
 )
 from backstay.adapters.store.sqlite import READ, READ_QUIET, companions, connect
 from backstay.errors import StoreError
@@ -70,6 +72,13 @@ class ReadOnlyFile:
         # Somebody writes so busily that no moment is quiet; then the shared memory is there as well.
         return self._ask(self._path, READ, query, values)
 
+    def now_s(self) -> float:
+        """The clock of this host: nobody else uses the file."""
+        return time.time()
+
+    def close(self) -> None:
+        """Nothing is held open between two questions."""
+
     def _read(self, look: _Look, query: str, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
         if look.is_quiet:
             return self._ask(self._path, READ_QUIET, query, values)
@@ -96,19 +105,13 @@ class ReadOnlyFile:
             raise not_a_store(self._path)
         revision = connection.execute(REVISION).fetchone()
         if standing(revision[0] if revision else None, self._path, self._migrations) is Standing.OLD:
-            raise self._too_old()
+            raise too_old(self._path)
         self._known_schema = True
 
     def _look(self) -> _Look | None:
         log, shared = companions(self._path)
         file = _mark(self._path)
         return _Look(file, _mark(log), look_at(shared) is not None) if file else None
-
-    def _too_old(self) -> StoreError:
-        return StoreError(
-            f"the state store {self._path} has an older schema than this program needs",
-            hint="the next `backstay deploy` or `backstay rollback` upgrades it, and keeps a copy",
-        )
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:

@@ -6,6 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from backstay.adapters.store.server.address import Server
 from backstay.errors import StoreError
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
@@ -26,24 +27,39 @@ def revisions(migrations: Path = MIGRATIONS) -> tuple[str, ...]:
     return tuple(sorted(p.name.partition("_")[0] for p in (migrations / "versions").glob("[0-9]*_*.py")))
 
 
-def standing(current: str | None, path: Path, migrations: Path = MIGRATIONS) -> Standing:
-    """How revision `current` of the store at `path` stands. StoreError when it is newer than this program."""
+def standing(current: str | None, place: Path | Server, migrations: Path = MIGRATIONS) -> Standing:
+    """How revision `current` of the store at `place` stands. StoreError when it is newer than this program."""
     known = revisions(migrations)
     if current == known[-1]:
         return Standing.CURRENT
     if current in known:
         return Standing.OLD
+    copy = f"{place.name}.before-{current}" if isinstance(place, Path) else None
     raise StoreError(
-        f"the state store {path} was written by a newer Backstay: it has schema {current}, this program"
+        f"the state store {place} was written by a newer Backstay: it has schema {current}, this program"
         f" knows up to {known[-1]}",
-        hint="use the newer backstay; the copy from before its upgrade, if there was one, is"
-        f" {path.name}.before-{current}",
+        hint="use the newer backstay"
+        + (
+            f"; the copy from before its upgrade, if there was one, is {copy}"
+            if copy
+            else " on this host too"
+        ),
     )
 
 
-def not_a_store(path: Path) -> StoreError:
-    """The refusal of a database of somebody else."""
+def too_old(place: Path | Server) -> StoreError:
+    """What a reader says, which never upgrades."""
+    keeps = ", and keeps a copy" if isinstance(place, Path) else ""
     return StoreError(
-        f"{path} is a database, but not a state store of Backstay",
-        hint="set BACKSTAY_STORE (or `store:`) to another path",
+        f"the state store {place} has an older schema than this program needs",
+        hint=f"the next `backstay deploy` or `backstay rollback` upgrades it{keeps}",
+    )
+
+
+def not_a_store(place: Path | Server) -> StoreError:
+    """The refusal of a database of somebody else."""
+    other = "path" if isinstance(place, Path) else "database, one that is empty"
+    return StoreError(
+        f"{place} is a database, but not a state store of Backstay",
+        hint=f"set BACKSTAY_STORE (or `store:`) to another {other}",
     )

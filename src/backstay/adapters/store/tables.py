@@ -32,12 +32,15 @@ METADATA: Final = MetaData(
     }
 )
 
+# What people and programs say has no limit that a server could enforce against them.
+_Said: Final = String(255).with_variant(Text(), "postgresql")
+
 releases = Table(
     "releases",
     METADATA,
     Column("id", String(32), primary_key=True),
     Column("app", String(255), nullable=False),
-    Column("version", String(255), nullable=False),
+    Column("version", _Said, nullable=False),
     Column("content", Text, nullable=False),
     Column("recorded_at", String(32), nullable=False),
 )
@@ -52,14 +55,14 @@ deployments = Table(
     Column("environment", String(255), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("state", String(32), nullable=False),
-    Column("version", String(255), nullable=False),
+    Column("version", _Said, nullable=False),
     Column("release", String(32), ForeignKey("releases.id")),
     Column("previous", String(32)),
     Column("token", Integer),
-    Column("requested_by", String(255), nullable=False),
+    Column("requested_by", _Said, nullable=False),
     Column("created_at", String(32), nullable=False),
     Column("finished_at", String(32)),
-    Column("failed_step", String(255)),
+    Column("failed_step", _Said),
     Column("reason", Text),
     Column("hint", Text),
     Column("switch_s", Float),
@@ -70,7 +73,7 @@ deployments = Table(
     Column("exit_status", Integer),
     Column("automatic", Boolean, nullable=False),
     Column("wish", String(32)),
-    Column("previous_version", String(255)),
+    Column("previous_version", _Said),
     Column("settings", Text, nullable=False),
     Column("extra", Text, nullable=False),
     Unique("id"),
@@ -111,7 +114,7 @@ leases = Table(
     Column("environment", String(255), primary_key=True),
     Column("token", Integer, nullable=False),
     Column("owner", Text),
-    Column("purpose", String(255)),
+    Column("purpose", _Said),
     Column("deployment", String(255)),
     Column("acquired_at", Float),
     Column("expires_at", Float),
@@ -158,8 +161,8 @@ notifications = Table(
     Column("app", String(255), nullable=False),
     Column("environment", String(255), nullable=False),
     Column("deployment", String(255)),
-    Column("status", String(255), nullable=False),
-    Column("component", String(255), nullable=False),
+    Column("status", _Said, nullable=False),
+    Column("component", _Said, nullable=False),
     Column("message", Text, nullable=False),
     Column("channel", String(255), nullable=False),
     Column("target", String(64), nullable=False),
@@ -168,7 +171,16 @@ notifications = Table(
     Column("attempts", Integer, nullable=False),
     Column("next_attempt_at", Float),
     Column("last_error", Text),
-    Column("claimed_by", String(255)),
+    Column("claimed_by", _Said),
     Column("claimed_until", Float),
     Index(None, "app", "state"),
+)
+
+# On a server only: the last write of each connection of each process. A connection that broke during a commit leaves
+# nobody who knows whether it happened; its key here does. `at` is epoch seconds.
+writes = Table(
+    "writes",
+    METADATA,
+    Column("key", String(32), primary_key=True),
+    Column("at", Float, nullable=False),
 )

@@ -1,7 +1,4 @@
-"""Bringing the schema of a store up to what this program knows.
-
-Alembic is imported only when there is something to do, since it costs more time than all of a short command.
-"""
+"""Bringing the schema of a store in a file up to what this program knows."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from backstay.adapters.store.engine import migrating_engine, translated
 from backstay.adapters.store.location import FILE_MODE, is_empty, make_folder
+from backstay.adapters.store.migrate import migrate
 from backstay.adapters.store.schema import (
     HAS_REVISION,
     MIGRATIONS,
@@ -88,23 +86,9 @@ def _upgrade(path: Path, migrations: Path) -> None:
 
 
 def _migrate(path: Path, migrations: Path) -> None:
-    """Run the migrations in one transaction: all of them or none."""
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util.exc import CommandError
-
-    config = Config()
-    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
-    config.set_main_option("path_separator", "newline")
-    try:
-        with migrating_engine(path).begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    except CommandError as error:
-        raise StoreError(
-            f"the state store {path} cannot be upgraded: {error}",
-            hint="reinstall Backstay; its migrations are damaged",
-        ) from error
+    """All migrations or none."""
+    with migrating_engine(path).begin() as connection:
+        migrate(connection, str(path), migrations)
 
 
 @contextmanager

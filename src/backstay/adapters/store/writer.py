@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from backstay.adapters.store import journal, leases, outbox
 from backstay.adapters.store.codec import DEPLOYMENT_FIELDS, encode, from_row, timestamp, to_row
-from backstay.adapters.store.engine import for_writing, translated, uses_write_ahead_log, writing_engine
-from backstay.adapters.store.location import is_empty, refuse_network_file_system, store_path
+from backstay.adapters.store.database import Database, retried
+from backstay.adapters.store.file import FileDatabase
+from backstay.adapters.store.location import Location, located
 from backstay.adapters.store.reader import SqlReader
-from backstay.adapters.store.schema import MIGRATIONS, Standing
+from backstay.adapters.store.schema import MIGRATIONS
 from backstay.adapters.store.tables import backups, deployments
 from backstay.adapters.store.tables import slots as slots_table
-from backstay.adapters.store.upgrade import bring_up, standing_of
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, DeploymentState, Wish, can_become
 from backstay.domain.environment import Environment
-from backstay.domain.lease import LEASE_TIME_S, Lease, Now, Owner
+from backstay.domain.lease import LEASE_TIME_S, Lease, Owner
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
 from backstay.domain.step import StepState, Telling
@@ -33,30 +34,21 @@ _FIXED = frozenset({"id", "app", "environment", "kind", "state", "token", "creat
 
 
 class SqlStore(SqlReader, outbox.SqlOutbox):
-    """The store at `location`, created or upgraded when it must be. Safe to use from several threads.
+    """A store in `database`. Safe to use from several threads.
 
-    Raises StoreError when it cannot be used, LeaseLost when a token is stale, Locked when a lease is held.
+    Times are those of the clock that all users of the database share, unless `clock` is given. Raises StoreError
+    when it cannot be used, LeaseLost when a token is stale, Locked when a lease is held.
     """
 
-    def __init__(self, location: str | Path, clock: Clock, *, migrations: Path = MIGRATIONS) -> None:
-        super().__init__(self, clock)
-        self.path = store_path(location)
-        refuse_network_file_system(self.path)
-        if is_empty(self.path):
-            bring_up(self.path, migrations)
-        self._reads = writing_engine(self.path)
-        self._writes = for_writing(self._reads)
-        try:
-            if not self._is_ready(migrations):
-                bring_up(self.path, migrations)
-        except StoreError:
-            self.close()
-            raise
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
+        super().__init__(database, clock)
+        self.database = database
 
-    def rows(self, query: str, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
-        with translated(self.path, "read"), self._reads.connect() as connection:
-            return [row._asdict() for row in connection.execute(text(query), values)]
+    @property
+    def is_shared(self) -> bool:
+        return self.database.is_shared
 
+    @retried
     def begin(
         self,
         deployment: Deployment,
@@ -76,7 +68,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
                 purpose,
                 deployment.id,
                 replaces,
-                self._moment(connection),
+                self.now(),
                 environment.policy.lease_s,
             )
             self._record(
@@ -89,18 +81,20 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
             )
         return lease
 
+    @retried
     def record_refused(
         self, deployment: Deployment, release: Release | None, environment: Environment
     ) -> None:
-        refused = replace(
-            deployment,
-            state=DeploymentState.FAILED,
-            token=None,
-            finished_at=deployment.finished_at or self._now(),
-        )
         with self.transaction() as connection:
+            refused = replace(
+                deployment,
+                state=DeploymentState.FAILED,
+                token=None,
+                finished_at=deployment.finished_at or self._now(),
+            )
             self._record(connection, refused, release, environment, {}, "deployment_refused")
 
+    @retried
     def take_lease(
         self,
         app: str,
@@ -112,31 +106,36 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         lasts_s: float = LEASE_TIME_S,
     ) -> Lease:
         with self.transaction() as connection:
-            now = self._moment(connection)
             return leases.take(
-                connection, app, environment, owner, purpose, deployment, replaces, now, lasts_s
+                connection, app, environment, owner, purpose, deployment, replaces, self.now(), lasts_s
             )
 
+    @retried
     def extend_lease(self, lease: Lease, purpose: str, lasts_s: float) -> Lease:
         with self.transaction() as connection:
-            return leases.extend(connection, lease, purpose, self._moment(connection), lasts_s)
+            return leases.extend(connection, lease, purpose, self.now(), lasts_s)
 
+    @retried
     def correct_lease(self, lease: Lease) -> Lease | None:
         with self.transaction() as connection:
-            return leases.correct(connection, lease, self._moment(connection))
+            return leases.correct(connection, lease, self.now())
 
+    @retried
     def adopt(self, lease: Lease, owner: Owner) -> Lease:
         with self.transaction() as connection:
-            return leases.adopt(connection, lease, owner, self._moment(connection))
+            return leases.adopt(connection, lease, owner, self.now())
 
+    @retried
     def heartbeat(self, lease: Lease) -> Lease:
         with self.transaction() as connection:
-            return leases.renew(connection, lease, self._moment(connection))
+            return leases.renew(connection, lease, self.now())
 
+    @retried
     def release_lease(self, lease: Lease) -> None:
         with self.transaction() as connection:
             leases.free(connection, lease)
 
+    @retried
     def move(self, token: int, deployment: str, state: DeploymentState, **fields: Any) -> Deployment:
         """Change state and fields. The same state again only changes fields; an end is final in both.
 
@@ -161,9 +160,10 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
             }
             connection.execute(update(deployments).where(deployments.c.id == deployment).values(changes))
             if state is not have.state:
-                outbox.tell_of_recorded(connection, moved, self._now(), self._now_s())
+                outbox.tell_of_recorded(connection, moved, self._now(), self.now_s())
         return moved
 
+    @retried
     def step(
         self,
         token: int,
@@ -177,14 +177,15 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         telling: Telling | None = None,
     ) -> None:
         """Write the journal. What is not given stays as it was, but a step started again has no error yet."""
-        now = self._now()
         with self.transaction() as connection:
             self._fenced(connection, token, deployment)
+            now = self._now()
             journal.write_step(connection, deployment, name, state, now, result, error, took_s)
             if telling is not None:
                 told = (telling.kind, telling.message)
                 journal.append_event(connection, deployment, *told, now, step=name, data=telling.data)
 
+    @retried
     def tell(
         self,
         token: int,
@@ -199,14 +200,16 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
             self._fenced(connection, token, deployment)
             journal.append_event(connection, deployment, kind, message, self._now(), step=step, data=data)
 
+    @retried
     def save_slots(self, token: int, app: str, environment: str, slots: Slots) -> None:
         here = (slots_table.c.app == app, slots_table.c.environment == environment)
-        values = {"content": encode(slots), "token": token, "saved_at": self._now()}
         with self.transaction() as connection:
+            values = {"content": encode(slots), "token": token, "saved_at": self._now()}
             leases.held_under(connection, app, environment, token)
             if connection.execute(update(slots_table).where(*here).values(values)).rowcount == 0:
                 connection.execute(insert(slots_table).values(app=app, environment=environment, **values))
 
+    @retried
     def add_backup(self, token: int, backup: Backup) -> None:
         """Put a backup into the catalog, or change its entry when it is there already."""
         values = to_row(backup)
@@ -218,6 +221,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
             ):
                 connection.execute(insert(backups).values(values))
 
+    @retried
     def record_backup(self, backup: Backup) -> bool:
         with self.transaction() as connection:
             if connection.execute(select(backups.c.id).where(backups.c.id == backup.id)).first():
@@ -225,10 +229,12 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
             connection.execute(insert(backups).values(to_row(backup)))
         return True
 
+    @retried
     def remove_backup(self, backup: str) -> None:
         with self.transaction() as connection:
             connection.execute(delete(backups).where(backups.c.id == backup))
 
+    @retried
     def ask(self, deployment: str, wish: Wish) -> bool:
         with self.transaction() as connection:
             if self._locked_deployment(connection, deployment).state.is_final:
@@ -239,7 +245,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         return True
 
     def close(self) -> None:
-        self._reads.dispose()
+        self.database.close()
 
     def _record(
         self,
@@ -260,7 +266,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         if deployment.reason:
             message += f": {deployment.reason}"
         journal.append_event(connection, deployment.id, kind, message, self._now())
-        outbox.tell_of(connection, deployment, self._now(), self._now_s(), environment, extra)
+        outbox.tell_of(connection, deployment, self._now(), self.now_s(), environment, extra)
 
     def _fenced(self, connection: Connection, token: int, deployment: str) -> Deployment:
         have = self._locked_deployment(connection, deployment)
@@ -272,33 +278,33 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         row = connection.execute(statement).one_or_none()
         if row is None:
             raise StoreError(
-                f"the state store {self.path} has no deployment {deployment}",
+                f"the state store {self.database.name} has no deployment {deployment}",
                 hint="`backstay history ENV` lists those it has",
             )
         return from_row(row._asdict(), Deployment)
 
-    def _is_ready(self, migrations: Path) -> bool:
-        with translated(self.path, "opened"), self._reads.connect() as connection:
-            stands = standing_of(connection, self.path, migrations)
-            return stands is Standing.CURRENT and uses_write_ahead_log(connection)
-
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """A write transaction: the write lock from its start, all or nothing, its errors translated."""
-        with translated(self.path, "written"), self._writes.begin() as connection:
-            yield connection
-
-    def _moment(self, connection: Connection) -> Now:
-        """Now, for the lease: by the clock that all owners of leases in this store are measured with."""
-        return self.now()
+    def transaction(self) -> AbstractContextManager[Connection]:
+        return self.database.transaction()
 
     def _now(self) -> str:
-        return timestamp(self._clock.now())
-
-    def _now_s(self) -> float:
-        return self._clock.now().timestamp()
+        return timestamp(datetime.fromtimestamp(self.now_s(), UTC))
 
 
-def open_store(location: str | Path, clock: Clock, *, migrations: Path = MIGRATIONS) -> SqlStore:
-    """The store at a path or `sqlite:///PATH`, for reading and writing. See SqlStore."""
-    return SqlStore(location, clock, migrations=migrations)
+def open_store(
+    location: Location,
+    clock: Clock | None = None,
+    *,
+    migrations: Path = MIGRATIONS,
+    tell: Callable[[str], None] | None = None,
+) -> SqlStore:
+    """The store at a path, `sqlite:///PATH` or `postgresql+psycopg://…`, for reading and writing. See SqlStore.
+
+    It is created or upgraded when it must be. `tell` hears of outages of a server (default: standard error).
+    """
+    place = located(location)
+    if isinstance(place, Path):
+        return SqlStore(FileDatabase(place, migrations), clock)
+    from backstay.adapters.store.server.patience import tell_on_stderr
+    from backstay.adapters.store.server.writing import ServerDatabase
+
+    return SqlStore(ServerDatabase(place, migrations, tell or tell_on_stderr), clock)

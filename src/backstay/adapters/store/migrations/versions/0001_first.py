@@ -8,6 +8,8 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+SAID = sa.String(length=255).with_variant(sa.Text(), "postgresql")
+
 
 def upgrade() -> None:
     create_releases()
@@ -24,7 +26,7 @@ def create_releases() -> None:
         "releases",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("app", sa.String(length=255), nullable=False),
-        sa.Column("version", sa.String(length=255), nullable=False),
+        sa.Column("version", SAID, nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("recorded_at", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_releases"),
@@ -40,14 +42,14 @@ def create_deployments() -> None:
         sa.Column("environment", sa.String(length=255), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("state", sa.String(length=32), nullable=False),
-        sa.Column("version", sa.String(length=255), nullable=False),
+        sa.Column("version", SAID, nullable=False),
         sa.Column("release", sa.String(length=32), nullable=True),
         sa.Column("previous", sa.String(length=32), nullable=True),
         sa.Column("token", sa.Integer(), nullable=True),
-        sa.Column("requested_by", sa.String(length=255), nullable=False),
+        sa.Column("requested_by", SAID, nullable=False),
         sa.Column("created_at", sa.String(length=32), nullable=False),
         sa.Column("finished_at", sa.String(length=32), nullable=True),
-        sa.Column("failed_step", sa.String(length=255), nullable=True),
+        sa.Column("failed_step", SAID, nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("hint", sa.Text(), nullable=True),
         sa.Column("switch_s", sa.Float(), nullable=True),
@@ -58,7 +60,7 @@ def create_deployments() -> None:
         sa.Column("exit_status", sa.Integer(), nullable=True),
         sa.Column("automatic", sa.Boolean(), nullable=False),
         sa.Column("wish", sa.String(length=32), nullable=True),
-        sa.Column("previous_version", sa.String(length=255), nullable=True),
+        sa.Column("previous_version", SAID, nullable=True),
         sa.Column("settings", sa.Text(), nullable=False),
         sa.Column("extra", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["release"], ["releases.id"], name="fk_deployments_release"),
@@ -107,7 +109,7 @@ def create_leases() -> None:
         sa.Column("environment", sa.String(length=255), nullable=False),
         sa.Column("token", sa.Integer(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=True),
-        sa.Column("purpose", sa.String(length=255), nullable=True),
+        sa.Column("purpose", SAID, nullable=True),
         sa.Column("deployment", sa.String(length=255), nullable=True),
         sa.Column("acquired_at", sa.Float(), nullable=True),
         sa.Column("expires_at", sa.Float(), nullable=True),
