@@ -24,6 +24,7 @@ from tests.faults.scene import (
     worker,
 )
 from tests.page import Page
+from tests.world import processes
 
 pytestmark = pytest.mark.world
 
@@ -50,7 +51,7 @@ def test_a_worker_killed_in_the_bake_is_recovered_to_the_old_version(page: Page)
 
 
 def test_a_worker_killed_before_the_switch_is_recovered_by_the_next_deploy(page: Page) -> None:
-    live, other = pair(page)
+    _, other = pair(page)
     page.configure(migration_s="2")
     with page.load() as load:
         load.until(lambda so_far: so_far.requests > 20)
@@ -94,8 +95,5 @@ def test_a_worker_frozen_beyond_its_lease_is_ended_before_anybody_else_acts(page
 
 
 def _lives(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    mark = processes.mark_of(pid)
+    return mark is not None and processes.alive(mark)

@@ -7,6 +7,7 @@ from typing import Any
 from backstay.domain.slot import Slot
 from backstay.domain.step import StepRecord, Truth
 from backstay.pipeline.run import Run
+from backstay.pipeline.stranger import refuse_stranger
 
 
 class RouterStep:
@@ -14,6 +15,7 @@ class RouterStep:
     title = "make sure the router runs and listens"
 
     def do(self, run: Run) -> dict[str, Any]:
+        refuse_stranger(run)
         gateway = self._known_gateway(run) or self._gateway(run)
         binds = run.binds(gateway)
         run.world.router.ensure(binds, run.nonce, run.token)
