@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 
 import pytest
@@ -20,11 +18,9 @@ from tests.faults.scene import (
     reader,
     switched,
     told,
-    wait,
     worker,
 )
 from tests.page import Page
-from tests.world import processes
 
 pytestmark = pytest.mark.world
 
@@ -70,30 +66,3 @@ def test_a_worker_killed_before_the_switch_is_recovered_by_the_next_deploy(page:
     assert states == ["succeeded", "failed"]
     assert report.failed == 0, report.table()
     assert assert_whole(page) == other
-
-
-@pytest.mark.long
-def test_a_worker_frozen_beyond_its_lease_is_ended_before_anybody_else_acts(page: Page) -> None:
-    live, other = pair(page)
-    page.configure(bake="60s", policy=", lease: 15s")
-    with page.load() as load:
-        load.until(lambda so_far: so_far.requests > 20)
-        switched(page, other)
-        pid = worker(page)
-        os.kill(pid, signal.SIGSTOP)
-        began = time.monotonic()
-        refused = page.run("recover", "dev", "--json")
-        assert refused.status == 11, "its lease has not run out"
-        wait(lambda: page.run("recover", "dev", "--json").status != 11, "the take-over", seconds=60, pause=1)
-        took = time.monotonic() - began
-        report = load.stop()
-    seen("SIGSTOP of the worker beyond its lease of 15 s, then `recover`", report, whole_s=took, status=20,
-         said=f"until then: {told(refused)}")  # fmt: skip
-    assert not _lives(pid)
-    assert report.failed == 0, report.table()
-    assert assert_whole(page) == live
-
-
-def _lives(pid: int) -> bool:
-    mark = processes.mark_of(pid)
-    return mark is not None and processes.alive(mark)

@@ -7,7 +7,7 @@ that a test sees of it: `deploy`, `status`, `load`.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,6 +71,12 @@ class Page(Shop):
     deadline: str = "5s"
     migration_s: str = "0.1"
     policy: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+    """Variables of the environment for every command."""
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**super().env, **self.extra}
 
     @property
     def usual(self) -> dict[str, str]:

@@ -41,7 +41,7 @@ def fork_detached(title: str, work: Callable[[], int], log: Path, hidden: Collec
     """Do `work` in a detached copy of this process, shown as `title` in `ps`; returns its pid.
 
     The copy needs not import again what this process has imported, which is most of the time a start takes. Its
-    exit status is what `work` returns; it never comes back from here. Variables that hold one of `hidden` stay
+    exit status is what `work` returns; it never comes back from here. A `log` that stayed empty is removed. Variables that hold one of `hidden` stay
     behind, so that nothing the copy starts inherits them. There must be no other thread and no open
     database here (SQLite's locks do not survive being copied): RuntimeError for what can be seen of that.
     """
@@ -64,7 +64,15 @@ def fork_detached(title: str, work: Callable[[], int], log: Path, hidden: Collec
         traceback.print_exc()
     with contextlib.suppress(OSError):
         sys.stderr.flush()
+    _drop_if_empty(log)
     os._exit(status)
+
+
+def _drop_if_empty(log: Path) -> None:
+    """Nobody needs a file per deployment that says nothing."""
+    with contextlib.suppress(OSError):
+        if not log.stat().st_size:
+            log.unlink()
 
 
 def _become_detached(title: str, log: Path) -> None:
