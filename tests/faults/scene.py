@@ -56,9 +56,16 @@ def switched(page: Page, version: str) -> None:
     assert answer.status == 0, told(answer)
 
 
-def finished(page: Page) -> Answer:
-    """The end of the deployment under way."""
-    return page.run("attach", "dev", "--json")
+def finished(page: Page, seconds: float = 120) -> Deployment:
+    """The newest deployment, once it has ended and its worker is gone."""
+    wait(lambda: newest(page).state.is_final, "the end of the deployment", seconds)
+    wait(lambda: not list(workers_of(page.folder / "h")), "the end of its worker", seconds)
+    return newest(page)
+
+
+def patience() -> float:
+    """How many times longer things may take because others work on this machine too."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def reader(page: Page) -> Reader:
@@ -120,15 +127,19 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def ended(answer: Answer) -> tuple[int, str]:
+def ended(end: Answer | Deployment) -> tuple[int | None, str]:
     """Exit status and state of a deployment."""
-    return answer.status, str(answer.last.get("state"))
+    if isinstance(end, Deployment):
+        return end.exit_status, end.state.value
+    return end.status, str(end.last.get("state"))
 
 
-def told(answer: Answer) -> str:
+def told(end: Answer | Deployment) -> str:
     """What a person reads: reason and hint of the last line, or the error."""
-    document = answer.lines[-1] if answer.out.strip() else {}
-    return " ".join(str(document.get(key) or "") for key in ("reason", "hint")).strip() or answer.err.strip()
+    if isinstance(end, Deployment):
+        return f"{end.reason or ''} {end.hint or ''}".strip()
+    document = end.lines[-1] if end.out.strip() else {}
+    return " ".join(str(document.get(key) or "") for key in ("reason", "hint")).strip() or end.err.strip()
 
 
 def container(page: Page, slot: str) -> str:

@@ -19,7 +19,9 @@ from tests.faults.scene import (
     finished,
     kill,
     main_process,
+    newest,
     pair,
+    patience,
     reach,
     switched,
     told,
@@ -46,57 +48,60 @@ def hung(world: World) -> Iterator[None]:
         os.kill(daemon(world), signal.SIGCONT)
 
 
-def test_the_daemon_killed_in_the_bake_is_not_missed(far_page: Page) -> None:
+def test_the_daemon_killed_in_the_bake_cuts_the_ports_it_carries_and_no_container(far_page: Page) -> None:
+    """Its docker-proxies die with it, also with live-restore: nothing listens on a published port until it is back.
+
+    With `"userland-proxy": false` the kernel carries the ports, and nobody notices; docs/reliability.md.
+    """
     page = far_page
-    _, other = pair(page)
+    live, other = pair(page)
     page.configure(bake="4s")
     process = main_process(page, container(page, "live"))
     with page.load() as load:
         load.until(lambda so_far: so_far.requests > 20)
         switched(page, other)
-        began = time.monotonic()
+        killed = load.now()
         kill(daemon(page.world))
-        time.sleep(1)
         start_dockerd(page.world.layout, page.world.state)
-        took = time.monotonic() - began
-        answer = finished(page)
+        back = load.now()
+        end = finished(page)
         report = load.stop()
-    assert ended(answer) == (0, "succeeded"), (
-        told(answer),
-        page.history()[0],
-        page.run("events", page.history()[0]["deployment"]).out,
-        report.table(),
+    seen(
+        "kill -9 of dockerd in the bake, started again at once",
+        report,
+        whole_s=back - killed,
+        status=end.exit_status,
+        said=f"{end.state}: {told(end)}; no container was restarted",
     )
-    seen("kill -9 of dockerd in the bake, started again after 1 s", report, whole_s=took, status=0,
-         said="the deploy succeeds; no container noticed")  # fmt: skip
-    assert report.failed == 0, report.table()
-    assert assert_whole(page) == other
-    assert main_process(page, container(page, "standby")) == process
+    assert ended(end) in ((0, "succeeded"), (20, "rolled_back")), told(end)
+    settled = back + patience()
+    assert [f for f in report.failures if not killed - 0.1 <= f.time <= settled] == [], report.table()
+    assert assert_whole(page) in (live, other)
+    assert process in (main_process(page, container(page, slot)) for slot in ("live", "standby"))
 
 
-def test_the_daemon_killed_before_the_switch_costs_the_deploy_and_nothing_else(far_page: Page) -> None:
+def test_the_daemon_killed_before_the_switch_costs_the_deploy_and_a_moment(far_page: Page) -> None:
     page = far_page
-    live, other = pair(page)
+    _, other = pair(page)
     page.configure(migration_s="3")
     with page.load() as load:
         load.until(lambda so_far: so_far.requests > 20)
-        with deploying(page, other) as deploy:
+        with deploying(page, other):
             reach(page, "migrate")
-            time.sleep(0.5)
-            began = time.monotonic()
+            killed = load.now()
             kill(daemon(page.world))
-            deploy.wait(60)
-            took = time.monotonic() - began
-        start_dockerd(page.world.layout, page.world.state)
-        assert pair(page)[0] == live
+            start_dockerd(page.world.layout, page.world.state)
+            back = load.now()
+        end = newest(page)
         page.configure(**page.usual)
-        again = page.deploy(other)
+        again = page.deploy(other, "--force")
         report = load.stop()
-    end = page.history()[1]
-    assert (deploy.returncode, end["state"], end["failed_step"]) == (20, "failed", "migrate"), end
-    seen("kill -9 of dockerd in a migration", report, whole_s=took, status=20, said=end["reason"])
+    seen("kill -9 of dockerd in a migration, started again at once", report, whole_s=back - killed,
+         status=end.exit_status, said=told(end))  # fmt: skip
+    assert (end.exit_status, end.state.value, end.failed_step) == (20, "failed", "migrate"), told(end)
     assert ended(again) == (0, "succeeded"), told(again)
-    assert report.failed == 0, report.table()
+    settled = back + patience()
+    assert [f for f in report.failures if not killed - 0.1 <= f.time <= settled] == [], report.table()
     assert assert_whole(page) == other
 
 
@@ -125,7 +130,7 @@ def test_a_release_that_turns_bad_is_reversed_although_the_engine_hangs(far_page
         status=20,
         said=told(answer),
     )
-    assert took < 15
+    assert took < 12 * patience()
     assert assert_whole(page) == live
 
 
@@ -142,10 +147,14 @@ def test_a_rollback_flips_although_the_engine_hangs(far_page: Page) -> None:
         status = rollback.wait(120)
         report = load.stop()
     seen(
-        "dockerd hangs, then `rollback`", report, whole_s=took, status=status, said="v1 serves again at once"
+        "dockerd hangs, then `rollback`",
+        report,
+        whole_s=took,
+        status=status,
+        said="the other one serves; what the engine has to tell comes after the flip",
     )
     assert status == 0
-    assert took < 5
+    assert took < 3 * patience()
     assert report.failed == 0, report.table()
     assert assert_whole(page) == other
 
