@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from backstay.adapters.store import open_reader
@@ -18,6 +19,9 @@ from tests.shop import workers_of
 
 RECOVERY_DIES = 0.25
 """Share of the recoveries that are killed as well, again and again."""
+
+BY_DEPLOY = 0.25
+"""Share of the recoveries that are left to the next deploy."""
 
 CLIENT_DIES = 0.2
 """Share of the kills that take the command which follows along with the worker."""
@@ -71,14 +75,17 @@ class Tally:
 
 class Lane:
     """One environment whose workers are killed, one after another. `expected` is how long each verb's worker works,
-    in seconds, as last seen."""
+    in seconds, as it was last seen: kills fall evenly on that time, on a busy machine as on an idle one."""
 
     def __init__(self, page: Page, seed: str) -> None:
         self.page = page
         self.chance = random.Random(seed)
         self.tally = Tally()
-        self.expected = {"deploy": 2.5, "rollback": 0.5, "recover": 0.7}
-        self.serving = "v1"
+        self.serving = "v2"
+        self.expected = {"recover": 0.5}
+        for verb in ("rollback", "deploy"):
+            self._whole(verb, self._command(verb))
+            self.serving = self._other()
 
     def run(self, kills: int) -> Tally:
         """Go on until so many kills met a worker, under load all the time."""
@@ -111,11 +118,16 @@ class Lane:
     def _other(self) -> str:
         return "v2" if self.serving == "v1" else "v1"
 
-    def _killed(self, verb: str, words: list[str]) -> bool:
-        """Start a command and kill its worker at a random instant; whether there was a worker to kill."""
+    def _killed(self, verb: str, words: list[str], may_be_done: bool = False) -> bool:
+        """Start a command and kill its worker at a random instant; whether there was a worker to kill.
+
+        `may_be_done`: the command may find that there is nothing to do, and start none.
+        """
         client = self.page.start(*words)
         try:
             worker = self._worker_of(client)
+            if worker is None and may_be_done:
+                return False
             if worker is None:
                 raise AssertionError(f"{words} started no worker: {client.wait()}")
             at_s = self.chance.uniform(0, self.expected[verb])
@@ -129,9 +141,9 @@ class Lane:
                 client.kill()
             return True
         finally:
-            client.wait(60)
+            client.wait(300)
 
-    def _worker_of(self, client: subprocess.Popen[bytes], seconds: float = 20) -> int | None:
+    def _worker_of(self, client: subprocess.Popen[bytes], seconds: float = 60) -> int | None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = list(workers_of(self.page.folder / "h"))
@@ -150,21 +162,34 @@ class Lane:
         return f"{steps[-1].name} {steps[-1].state}" if steps and not newest.state.is_final else "(between)"
 
     def _recover(self) -> None:
-        """Have the dead deployment brought to an end, through deaths of the recovery itself."""
+        """Have the dead deployment brought to an end, through deaths of the recovery itself: by `recover`, or by the
+        next deploy."""
         dead = self.page.history()[0]["deployment"]
         while self.chance.random() < RECOVERY_DIES:
-            self._killed("recover", self._command("deploy"))
-        answer = self.page.deploy(self._other())
-        assert answer.status == 0, (answer.out, answer.err)
+            self._killed("recover", ["recover", "dev"], may_be_done=True)
+        if self.chance.random() < BY_DEPLOY:
+            self._deploy()
+        else:
+            began = time.monotonic()
+            self._whole("recover", ["recover", "dev"], statuses=(0, 20))
+            self.tally.recoveries.append(time.monotonic() - began)
         [ended] = [row for row in self.page.history() if row["deployment"] == dead]
         assert ended["state"] in ("succeeded", "failed", "rolled_back"), ended
         self.tally.ends[ended["state"]] += 1
 
     def _deploy(self) -> None:
         version = self._other()
-        answer = self.page.deploy(version)
-        assert answer.status == 0, answer.out + answer.err
+        self._whole("deploy", self._command("deploy"))
         self.serving = version
+
+    def _whole(self, verb: str, words: list[str], statuses: Sequence[int] = (0,)) -> None:
+        """A command that nobody disturbs; remembers how long its worker worked."""
+        client = self.page.start(*words)
+        began = time.monotonic() if self._worker_of(client) is not None else None
+        status = client.wait(300)
+        if began is not None:
+            self.expected[verb] = time.monotonic() - began
+        assert status in statuses, (words, status, self.page.said.read_text(), self.page.history()[0])
 
 
 def _kill(pid: int) -> bool:

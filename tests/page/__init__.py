@@ -7,6 +7,7 @@ that a test sees of it: `deploy`, `status`, `load`.
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -99,6 +100,22 @@ class Page(Shop):
                 last=first + 99,
             )
         )
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start `backstay …` and leave it running; what it says is in `said`."""
+        with self.said.open("wb") as said:
+            return subprocess.Popen(
+                self.argv(*words),
+                env=self.env,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+            )
+
+    @property
+    def said(self) -> Path:
+        return self.folder / "said"
 
     def load(self, **changes: Any) -> Load:
         """The strict load client: connections that stay, and new ones."""
