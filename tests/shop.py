@@ -85,6 +85,8 @@ class Shop:
     deadline: str = "6s"
     under: str = ", under: 2s"
     notify: tuple[str, ...] = ()
+    store: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bs-")))
     port: int = 0
 
@@ -116,6 +118,7 @@ class Shop:
                 first=first,
                 last=first + 99,
             )
+            + (f"store: {self.store}\n" if self.store else "")
         )
 
     def __exit__(
@@ -140,6 +143,7 @@ class Shop:
             "BACKSTAY_HOME": str(self.folder / "h"),
             "REGISTRY": self.world.registry.address,
             "PYTHONWARNINGS": "error",
+            **self.variables,
         }
 
     def argv(self, *words: str) -> list[str]:

@@ -23,6 +23,7 @@ NAMES = (
     "check",
     "notify",
     "journal",
+    "lease",
     "backup",
     "switches",
 )

@@ -1,21 +1,26 @@
-"""What the journal costs: its writes beside the same number of bare SQLite commits on the same disk, and its reads."""
+"""What the journal costs: its writes beside the same number of bare commits on the same disk, and its reads."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection
 from statistics import quantiles
+from typing import Any
 
-from backstay.adapters.clock import SystemClock
-from backstay.adapters.store import SqlStore, open_reader, open_store
+import psycopg
+
+from backstay.adapters.store import SqlReader, SqlStore, open_reader, open_store
 from backstay.adapters.store.sqlite import WRITE, connect, create_private, use_write_ahead_log
 from backstay.domain.lease import Lease
 from backstay.domain.step import StepState, Telling
+from backstay.pipeline.fence import Fence
 from devtools.bench.figure import Beside, Figure, Result, middle
+from tests.postgres.server import Server
 from tests.store import samples
 from tests.world import World
 
@@ -26,7 +31,12 @@ STEPS = 20
 BAR_MS = 5.0
 """For a whole step, which is two synced commits: the intent, and that it is done."""
 
+FENCE_BAR_MS = 1.0
+
 RESULT = {"container": "c0ffee" * 10, "port": 20001, "took_s": 0.25}
+
+FENCE = "the fence, asked before each act"
+WHOLE, ONE, TWO = "a whole step, with its events", "one bare commit", "two bare commits"
 
 Acts = Mapping[str, Callable[[int], object]]
 
@@ -36,27 +46,85 @@ def measure(world: World) -> Result:
     its event."""
     with tempfile.TemporaryDirectory(prefix="bs-journal-") as name:
         folder = Path(name)
-        with (
-            closing(open_store(folder / "state.db", SystemClock())) as store,
-            closing(bare_file(folder / "bare.db")) as bare,
-        ):
-            lease = samples.begun(store)
-            acts = writes_of(store, lease)
-            writes = alternate({**acts, **bare_commits(bare)})
-            processor = processor_ms(acts["a whole step"])
-            reads = alternate(reads_of(store, folder / "state.db"))
-    one, two = (_median(writes.pop(name)) for name in ("one bare commit", "two bare commits"))
-    whole = writes.pop("a whole step")
-    about = "the rest waits for the disk, or for its turn"
-    figures = [
-        middle("a whole step, with its events", whole, "ms", at_most=BAR_MS, beside=_bare(two, 2)),
-        Figure("  its 95th percentile", quantiles(whole, n=20)[-1], "ms"),
-        Figure("  of which processor time", processor, "ms", spread=about),
-        *(middle(what, took, "ms", beside=_bare(one, 1)) for what, took in writes.items()),
-        *(middle(what, took, "ms") for what, took in reads.items()),
+        with closing(bare_file(folder / "bare.db")) as bare:
+            file = measured(folder / "state.db", bare_commits(bare))
+    with (
+        Server(world.postgres, connections=20, durable=True, on_disk=True) as server,
+        psycopg.connect(server.create_database("bare"), autocommit=True) as connection,
+    ):
+        on_server = measured(server.create_database("state"), bare_inserts(connection))
+    figures = [*of_file(file), *of_server(on_server, file)]
+    notes = [
+        "a whole step is begun and done: two writes",
+        f"{TURNS} turns, on the disk of {folder.parent}; the server is on the same machine, with fsync on",
     ]
-    notes = ["a whole step is begun and done: two writes", f"{TURNS} turns, on the disk of {folder.parent}"]
-    return Result("journal: what writing it down costs", figures, notes)
+    return Result("journal: what writing it down costs, in a file and on a server", figures, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Milliseconds of every turn, by what was done, and the mean processor time of a whole step."""
+
+    writes: Mapping[str, list[float]]
+    reads: Mapping[str, list[float]]
+    processor: float
+
+    def middle(self, what: str) -> float:
+        return _median({**self.writes, **self.reads}[what])
+
+
+def measured(place: Path | str, bare: Acts) -> Measured:
+    """The store at `place`, by turns with bare commits on the same kind of database."""
+    with closing(open_store(place)) as store, closing(open_reader(place)) as reader:
+        lease = samples.begun(store)
+        acts = writes_of(store, lease)
+        writes = alternate({**acts, **bare})
+        processor = processor_ms(acts[WHOLE])
+        return Measured(writes, alternate(reads_of(store, reader, lease)), processor)
+
+
+def of_file(found: Measured) -> list[Figure]:
+    """An SQLite file, each beside the same number of bare commits."""
+    one, two = found.middle(ONE), found.middle(TWO)
+    about = "the rest waits for the disk, or for its turn"
+    return [
+        middle(WHOLE, found.writes[WHOLE], "ms", at_most=BAR_MS, beside=_bare(two, 2)),
+        Figure("  its 95th percentile", quantiles(found.writes[WHOLE], n=20)[-1], "ms"),
+        Figure("  of which processor time", found.processor, "ms", spread=about),
+        *(middle(what, took, "ms", beside=_bare(one, 1)) for what, took in single(found.writes)),
+        *(middle(what, took, "ms", at_most=_bar(what)) for what, took in found.reads.items()),
+    ]
+
+
+def _bar(what: str) -> float | None:
+    return FENCE_BAR_MS if what == FENCE else None
+
+
+def of_server(found: Measured, file: Measured) -> list[Figure]:
+    """A PostgreSQL server, each beside the file."""
+
+    def beside(what: str) -> Beside:
+        return Beside("SQLite", file.middle(what))
+
+    return [
+        middle(f"{WHOLE}, PostgreSQL", found.writes[WHOLE], "ms", at_most=BAR_MS, beside=beside(WHOLE)),
+        Figure("  its 95th percentile", quantiles(found.writes[WHOLE], n=20)[-1], "ms"),
+        Figure("  of which processor time of ours", found.processor, "ms"),
+        middle("two bare commits there", found.writes[TWO], "ms", beside=beside(TWO)),
+        *(
+            middle(f"{what}, PostgreSQL", took, "ms", beside=beside(what))
+            for what, took in single(found.writes)
+        ),
+        *(
+            middle(f"{what}, PostgreSQL", took, "ms", beside=beside(what))
+            for what, took in found.reads.items()
+        ),
+    ]
+
+
+def single(writes: Mapping[str, list[float]]) -> Iterator[tuple[str, list[float]]]:
+    """The writes of one commit, but for the bare one."""
+    return ((what, took) for what, took in writes.items() if what not in (WHOLE, ONE, TWO))
 
 
 def writes_of(store: SqlStore, lease: Lease) -> Acts:
@@ -72,7 +140,7 @@ def writes_of(store: SqlStore, lease: Lease) -> Acts:
         step(turn, StepState.DONE)
 
     return {
-        "a whole step": whole,
+        WHOLE: whole,
         "one write of a step, with its event": lambda turn: step(turn, StepState.DONE),
         "an event alone": lambda _: store.tell(token, "d1", "told", "hello", data=RESULT),
         "the slots": lambda _: store.save_slots(token, samples.APP, samples.ENV, samples.slots()),
@@ -100,13 +168,28 @@ def bare_commits(connection: Connection) -> Acts:
         commit(turn)
         commit(turn)
 
-    return {"one bare commit": commit, "two bare commits": twice}
+    return {ONE: commit, TWO: twice}
 
 
-def reads_of(store: SqlStore, path: Path) -> Acts:
+def bare_inserts(connection: psycopg.Connection[Any]) -> Acts:
+    """The same on a server."""
+    connection.execute("CREATE TABLE rows (number serial PRIMARY KEY, content text)")
+
+    def commit(_: int) -> None:
+        connection.execute("INSERT INTO rows (content) VALUES (%s)", ("x" * 200,))
+
+    def twice(turn: int) -> None:
+        commit(turn)
+        commit(turn)
+
+    return {ONE: commit, TWO: twice}
+
+
+def reads_of(store: SqlStore, reader: SqlReader, lease: Lease) -> Acts:
     """What a worker asks between its steps, and a client that follows it: `open_reader` is as in another process."""
-    reader = open_reader(path)
+    fence = Fence(store, lease)
     return {
+        FENCE: lambda _: fence.check(),
         "the wish, asked by the worker": lambda _: store.wish("d1"),
         "the wish, asked by another process": lambda _: reader.wish("d1"),
         "all steps": lambda _: reader.steps("d1"),

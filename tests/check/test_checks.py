@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from backstay.adapters.store.file import FileDatabase
 from backstay.domain.backup import Backup, BackupState
 from backstay.domain.check import failing
 from backstay.domain.environment import Bind
@@ -269,6 +270,16 @@ def test_somebody_elses_deployment_is_named_with_since_and_until(site: Site) -> 
     ):
         assert words in found.detail
     assert found.severity == "error"
+
+
+def test_an_environment_that_lives_on_another_control_host_is_not_ready(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backstay.pipeline.home.home_of", lambda *_: "there")
+    assert site.checks()["deployment"].ok, "nobody else uses a store in a file"
+    monkeypatch.setattr(FileDatabase, "is_shared", True)
+    found = site.faults()["deployment"]
+    assert "lives on control host there" in found.detail and "run this on there" in (found.hint or "")
 
 
 def test_our_own_lock_is_no_fault(site: Site) -> None:

@@ -211,7 +211,23 @@ def test_the_schema_is_json_with_and_without_asking(backstay: Backstay) -> None:
     assert json.dumps(backstay("config", "schema").document).count("additionalProperties") > 3
 
 
-def test_a_store_that_is_no_file_is_refused(backstay: Backstay, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BACKSTAY_STORE", "postgresql://u:hidden@db/state")
+@pytest.mark.parametrize("store", ["mysql://u:hidden@db/state", "postgresql+psycopg://u:hid/den@db/state"])
+def test_a_store_that_can_be_none_is_refused_and_not_shown(
+    backstay: Backstay, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    monkeypatch.setenv("BACKSTAY_STORE", store)
     done = backstay("history", "dev")
-    assert done.status == 2 and "not supported" in done.err and "hidden" not in done.err
+    assert done.status == 2 and "postgresql+psycopg://" in done.err and "hid" not in done.err
+
+
+def test_a_store_that_does_not_answer_is_named_without_its_password(
+    backstay: Backstay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backstay.adapters.store.server.reading.OPENING_S", 0.0)
+    monkeypatch.setenv("BACKSTAY_STORE", "postgresql+psycopg://u:hidden@127.0.0.1:1/state")
+    done = backstay("history", "dev")
+    assert (
+        done.status == 20
+        and "the state store state at 127.0.0.1:1 cannot be read: nothing listens" in done.err
+    )
+    assert "is the server running" in done.err and "hidden" not in done.err

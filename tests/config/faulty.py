@@ -12,6 +12,12 @@ EDITS: Final[dict[str, tuple[str, str, int, str]]] = {
         2,
         'registr: unknown key; did you mean "registry"?',
     ),
+    "store of another kind": (
+        "app: shop",
+        "app: shop\nstore: mysql://u@h/d",
+        2,
+        "store: must be a path, sqlite:///PATH or postgresql+psycopg://",
+    ),
     "unknown component key": (
         "    health:",
         "    helth:",
@@ -225,6 +231,7 @@ EDITS: Final[dict[str, tuple[str, str, int, str]]] = {
     ),
     "backup rule": ("bake: 10m", "backup: never", 23, "backup: must be one of migration, always"),
     "bake": ("bake: 10m", "bake: long", 23, "bake: must be a duration"),
+    "short lease": ("bake: 10m", "lease: 14s", 23, "lease: must be at least 15s: 3 heartbeats of 5 s"),
     "failed probes": ("failed_probes: 3", "failed_probes: 0", 23, "must be a whole number from 1"),
     "share in percent": ("failed_probes: 3", "error_points: 5", 23, "must be a share from 0 to 1"),
     "window": ("failed_probes: 3", "sample_window: 11m", 23, "must be from 1s to 10m"),

@@ -63,7 +63,7 @@ environments:
     url: https://www.example
     router: {bind: ":443"}
     secrets: {file: prod.env}
-    policy: {bake: 5m, smoke_every: off, accept: [disk], triggers: {error_points: 0.1, slow_answer: 3s}}
+    policy: {bake: 5m, lease: 90s, smoke_every: off, accept: [disk], triggers: {error_points: 0.1, slow_answer: 3s}}
 """  # noqa: E501
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from backstay.config import show
 from backstay.config.effective import Setting
+from backstay.config.locate import shown_store
 from backstay.config.values import duration, write_duration
 from tests.config.samples import FULL, GOOD, written
 
@@ -24,6 +25,7 @@ def test_origins(tmp_path: Path) -> None:
     assert shown["app"] == Setting("app", "shop", f"{file}:1")
     assert shown["environments.prod.policy.bake"].value == "5m"
     assert shown["environments.prod.policy.bake"].origin == f"{file}:32"
+    assert shown["environments.prod.policy.lease"].value == "90s"
     assert shown["environments.prod.policy.migrate_deadline"].origin == "policy strict"
     assert shown["environments.prod.policy.smoke_every"].value == "off"
     assert shown["environments.prod.policy.triggers.restart_window"].value == "5m"
@@ -70,3 +72,16 @@ def test_merged_keys_come_from_where_they_are_written(tmp_path: Path) -> None:
 )
 def test_a_written_duration_reads_the_same(text: str) -> None:
     assert duration(write_duration(duration(text))) == pytest.approx(duration(text))
+
+
+@pytest.mark.parametrize(
+    ("store", "shown"),
+    [
+        ("state.db", "state.db"),
+        ("postgresql+psycopg://me@db/x", "postgresql+psycopg://me@db/x"),
+        ("postgresql+psycopg://me:T0K@EN@db:1/x?sslmode=require", "postgresql+psycopg://me:[redacted]@db:1/x?sslmode=require"),
+        ("postgres://db/x?user=me&password=T0KEN&sslpassword=T0KEN", "postgres://db/x?user=me&password=[redacted]&sslpassword=[redacted]"),
+    ],
+)  # fmt: skip
+def test_a_store_is_shown_without_its_password(store: str, shown: str) -> None:
+    assert shown_store(store) == shown

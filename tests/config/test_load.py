@@ -64,6 +64,7 @@ def test_the_full_file_becomes_environments(tmp_path: Path) -> None:
         BackupRule.ALWAYS,
         SmokeSet.FULL,
         bake_s=300.0,
+        lease_s=90.0,
         smoke_every_s=None,
         accept=("disk",),
         triggers=Triggers(error_points=0.1, slow_answer_s=3.0),

@@ -93,21 +93,23 @@ def test_a_copy_of_us_is_as_detached_and_shows_no_environment(
 import os, subprocess, sys, time
 from pathlib import Path
 from backstay.adapters.detach import exit_status, fork_detached
+from backstay.domain.secret import Secret
 def work():
     print("session", os.getsid(0) == os.getpid())
     print("variable", os.environ.get("RUNNER_TRACKING_ID"), os.environ["KEPT"])
     print("title", Path("/proc/self/cmdline").read_bytes().rstrip(b"\\0").decode())
     print("shown", Path("/proc/self/environ").read_bytes().strip(bytes(1)))
     print("inherited", subprocess.run(["sh", "-c", "echo $KEPT$RUNNER_TRACKING_ID"], capture_output=True).stdout)
+    print("hidden", "STORE" in os.environ, subprocess.run(["printenv", "STORE"], capture_output=True).stdout)
     print("open", sorted(int(n) for n in os.listdir("/proc/self/fd"))[:4])
     return 7
 held = open(os.devnull)
-pid = fork_detached("backstay worker story", work, Path({str(log)!r}))
+pid = fork_detached("backstay worker story", work, Path({str(log)!r}), [Secret("pass:word"), Secret("y")])
 while (status := exit_status(pid)) is None:
     time.sleep(0.01)
 print(status)
 """
-    env = {**os.environ, "RUNNER_TRACKING_ID": "1", "KEPT": "yes"}
+    env = {**os.environ, "RUNNER_TRACKING_ID": "1", "KEPT": "yes", "STORE": "postgresql://u:pass:word@h/d"}
     done = subprocess.run(
         [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=30, check=True
     )
@@ -119,6 +121,7 @@ print(status)
         "title": "backstay worker story",
         "shown": "b''",
         "inherited": "b'yes\\n'",
+        "hidden": "False b''",
         "open": "[0, 1, 2, 3]",
     }
     assert stat.S_IMODE(log.stat().st_mode) == 0o600

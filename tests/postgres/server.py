@@ -22,11 +22,14 @@ USER, PASSWORD = "keeper", "s3cretOfThePrivateServer"
 class Server:
     """As a context manager: it runs inside the block, and nothing of it is left after.
 
-    One that is `durable` syncs every commit, in memory where there is enough of it.
+    One that is `durable` syncs every commit, in memory where there is enough of it and not `on_disk` is asked for.
     """
 
-    def __init__(self, plan: PostgresPlan, connections: int, *, durable: bool = False) -> None:
+    def __init__(
+        self, plan: PostgresPlan, connections: int, *, durable: bool = False, on_disk: bool = False
+    ) -> None:
         self._durable = durable
+        self._in_memory = durable and not on_disk
         self.port = 0
         self._bin = Path(plan.bin_dir)
         self._os_user = plan.os_user
@@ -35,15 +38,15 @@ class Server:
 
     def __enter__(self) -> Server:
         entry = pwd.getpwnam(self._os_user)
-        self.folder = Path(tempfile.mkdtemp(prefix="bs-pg-", dir=_memory() if self._durable else None))
+        self.folder = Path(tempfile.mkdtemp(prefix="bs-pg-", dir=_memory() if self._in_memory else None))
         os.chown(self.folder, entry.pw_uid, entry.pw_gid)
         words = self.folder / "words"
         words.write_text(PASSWORD + "\n")
         words.chmod(0o644)
-        self._data = self.folder / "data"
+        self.data = self.folder / "data"
         run(
             [self._bin / "initdb", "-U", USER, "--pwfile", words, "--auth=scram-sha-256", "--no-sync",
-             "--encoding=UTF8", "--locale=C.UTF-8", "-D", self._data],
+             "--encoding=UTF8", "--locale=C.UTF-8", "-D", self.data],
             user=self._os_user, seconds=120,
         )  # fmt: skip
         words.unlink()
@@ -70,7 +73,7 @@ class Server:
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
-            [self._bin / "postgres", "-D", self._data, *options],
+            [self._bin / "postgres", "-D", self.data, *options],
             env=clean_environment(), user=self._os_user, group=self._os_user, extra_groups=[], cwd="/",
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from backstay.adapters.haproxy import HaproxyRouter
 from backstay.adapters.process import ProcessEngine
+from backstay.adapters.store import SqlReader, open_reader
 from backstay.ports.engine import Container
 from devtools.demo.host import workers_of
 from tests.load.control import Load
@@ -127,7 +128,7 @@ class PlainApp:
         for pid in workers_of(self.home):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        HaproxyRouter(self.home / "router" / f"{self.name}-dev", self.name, "dev").stop()
+        self.router.stop()
         for process in self.processes():
             self.engine.remove(process.id)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -181,6 +182,13 @@ class PlainApp:
         assert answer.status == 0, answer.err
         found: dict[str, Any] = json.loads(answer.out)
         return found
+
+    @property
+    def router(self) -> HaproxyRouter:
+        return HaproxyRouter(self.home / "router" / f"{self.name}-dev", self.name, "dev")
+
+    def reader(self) -> SqlReader:
+        return open_reader(self.home / "state.db")
 
     def serving(self) -> str | None:
         live = self.status()["live"]

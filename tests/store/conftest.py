@@ -11,6 +11,7 @@ import pytest
 
 from backstay.adapters.store import SqlStore
 from tests.postgres.server import Server
+from tests.store.later import migrations_in
 from tests.store.samples import StillClock, store_at
 from tests.world import World
 
@@ -67,3 +68,9 @@ def file_store(path: Path, clock: StillClock) -> Iterator[SqlStore]:
     opened = store_at(path, clock)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def later(folder: Path) -> Path:
+    """The migrations of a later Backstay."""
+    return migrations_in(folder)

@@ -21,16 +21,19 @@ from tests.store.samples import APP, ENV
 
 Racer = Callable[[Location, int], str]
 
+CONTEXT = multiprocessing.get_context("forkserver")
+"""Processes that share nothing with us, and need not import everything anew."""
+CONTEXT.set_forkserver_preload(["tests.store.racing", "backstay.adapters.store.server.writing"])
+
 _PATIENCE_S = 60.0
 
 
 def race(racer: Racer, place: Location, count: int) -> list[str]:
     """Let `count` processes run `racer` at the same moment; what each of them said, in their order."""
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(count)
-    answers = context.Queue()
+    barrier = CONTEXT.Barrier(count)
+    answers = CONTEXT.Queue()
     runners = [
-        context.Process(target=_run, args=(racer, place, number, barrier, answers)) for number in range(count)
+        CONTEXT.Process(target=_run, args=(racer, place, number, barrier, answers)) for number in range(count)
     ]
     for runner in runners:
         runner.start()

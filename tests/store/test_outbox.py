@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -103,7 +102,7 @@ def test_a_stale_token_tells_nothing(store: SqlStore) -> None:
 def test_a_writer_killed_before_its_commit_neither_ends_nor_tells(store: SqlStore, place: Path | str) -> None:
     begun_with_channels(store)
     before = told(store)
-    process = multiprocessing.get_context("spawn").Process(target=racing.move_and_die, args=(place, 0))
+    process = racing.CONTEXT.Process(target=racing.move_and_die, args=(place, 0))
     process.start()
     process.join(60)
     assert process.exitcode == -9

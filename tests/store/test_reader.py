@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -61,7 +60,7 @@ def test_of_a_store_in_use(file_store: SqlStore, path: Path) -> None:
 
 
 def crash_while_writing(path: Path) -> None:
-    process = multiprocessing.get_context("spawn").Process(target=racing.begin_and_die, args=(path,))
+    process = racing.CONTEXT.Process(target=racing.begin_and_die, args=(path,))
     process.start()
     process.join(60)
     assert process.exitcode == 9

@@ -240,11 +240,8 @@ def test_a_lease_of_before_there_were_manual_locks_is_one_of_a_process(store: Sq
     """An upgrade may happen while a worker of the older program holds its lease."""
     lease = begun(store)
     [row] = store.database.rows("SELECT owner FROM leases", {})
-    older = {
-        key: value
-        for key, value in json.loads(row["owner"]).items()
-        if key not in ("kind", "machine", "pid_space")
-    }
+    newer = ("kind", "machine", "pid_space")
+    older = {key: value for key, value in json.loads(row["owner"]).items() if key not in newer}
     assert len(older) == 5
     raw(store, "UPDATE leases SET owner = :owner", owner=json.dumps(older))
     assert store.lease(APP, ENV) == lease

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -22,30 +21,9 @@ from backstay.adapters.store.schema import MIGRATIONS, revisions
 from backstay.adapters.store.tables import METADATA
 from backstay.errors import StoreError
 from tests.store import racing
+from tests.store.later import NEXT
 from tests.store.samples import APP, ENV, StillClock, begun, store_at
 from tests.store.test_reader import crash_while_writing, trace
-
-NEXT = "9001"
-MIGRATION = f"""
-from alembic import op
-import sqlalchemy as sa
-revision = "{NEXT}"
-down_revision = "{revisions()[-1]}"
-
-def upgrade():
-    with op.batch_alter_table("events") as table:
-        table.add_column(sa.Column("note", sa.Text()))
-    op.execute("UPDATE events SET note = 'upgraded'")
-"""
-
-
-@pytest.fixture
-def later(folder: Path) -> Path:
-    """The migrations of a later Backstay."""
-    migrations = folder / "migrations"
-    shutil.copytree(MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
-    (migrations / "versions" / f"{NEXT}_later.py").write_text(MIGRATION)
-    return migrations
 
 
 @pytest.fixture

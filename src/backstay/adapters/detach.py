@@ -80,6 +80,10 @@ def _become_detached(title: str, log: Path) -> None:
     import setproctitle
 
     os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(
+            number, signal.SIG_DFL
+        )  # what they mean to a command that follows is not what they mean here
     null = os.open(os.devnull, os.O_RDONLY)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(null, 0)

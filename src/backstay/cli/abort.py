@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from backstay import wiring
 from backstay.cli.context import project
 from backstay.cli.options import Settings, with_common_options
-from backstay.domain.deployment import DeploymentState, Wish
-from backstay.errors import UsageError
+from backstay.cli.output import put
+from backstay.domain.deployment import Deployment, DeploymentState, Wish
+from backstay.domain.lease import Claim, claim
+from backstay.domain.step import StepRecord
+from backstay.errors import Locked, UsageError
+from backstay.ports.store import Reader
 
 
 @click.command(epilog="\b\nExample:\n  backstay abort prod\n")
@@ -17,6 +23,7 @@ from backstay.errors import UsageError
 def command(settings: Settings, environment: str) -> int:
     """Stop the deployment under way in ENV safely: what was started is undone, the old release serves."""
     from backstay.cli.follow import follow
+    from backstay.cli.interrupt import Interrupts
     from backstay.cli.launch import beginner, wait_quietly
     from backstay.pipeline.begin import unfinished
 
@@ -26,13 +33,38 @@ def command(settings: Settings, environment: str) -> int:
     if active is None:
         raise UsageError(f"nothing is under way in {environment}", hint=f"backstay history {environment}")
     store.ask(active.id, Wish.ABORT)
-    held = store.lease(found.app, environment)
-    if held is None or wiring.host().presence(held.owner) == "gone":
-        beginner(found.where, store, found.receivers(environment)).recover(
-            found.app, environment, lambda dead: wait_quietly(store, dead)
-        )
-        return 0
+    try:
+        if _is_unheeded(store, active):
+            beginner(found.where, store, found.receivers(environment)).recover(
+                found.app, environment, lambda dead: wait_quietly(store, dead)
+            )
+            return 0
+    except Locked:
+        if _is_unheeded(store, active):
+            raise
+    if not settings.quiet:
+        put(_waiting_for(active, store.steps(active.id)), err=True)
     seen = max((e.seq for e in store.events(active.id)), default=0)
-    follow(settings, store, active.id, after=seen)
+    with Interrupts(environment, begun=True, asked=True) as interrupts:
+        follow(settings, store, active.id, interrupts, after=seen)
     ended = store.deployment(active.id)
     return 0 if ended is not None and ended.state is not DeploymentState.NEEDS_ATTENTION else 21
+
+
+def _is_unheeded(store: Reader, active: Deployment) -> bool:
+    """Whether nobody is there to heed a wish: its lease is free or somebody else's, or its owner seems to be gone."""
+    held = store.lease(active.app, active.environment)
+    if held is None or held.deployment != active.id:
+        return True
+    return claim(held, wiring.host().presence(held.owner), store.now()) is not Claim.REFUSE
+
+
+def _waiting_for(active: Deployment, steps: Sequence[StepRecord]) -> str:
+    """Which deployment was asked, where it is, and what has to end first."""
+    at = steps[-1].name if steps else None
+    where = f", now at {at}" if at else ""
+    first = "; a migration that runs is let run to its end first" if at == "migrate" else ""
+    return (
+        f"asked {active.kind} {active.version} ({active.id}{where}) to abort safely; "
+        f"waiting until what it started is undone{first} …"
+    )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-import click
-
 from backstay.cli.options import Settings
+from backstay.cli.output import put
 from backstay.domain.deployment import Deployment
 from backstay.domain.notification import annotation, title_of, told_of
 
@@ -19,7 +18,7 @@ def annotate(
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return False
     title = title_of(app, environment, status, component)
-    click.echo(annotation(status, title, message), err=settings.json)
+    put(annotation(status, title, message), err=settings.json)
     return True
 
 

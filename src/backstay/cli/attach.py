@@ -18,10 +18,12 @@ def command(settings: Settings, environment: str) -> int:
     Ends with the deployment's own exit status.
     """
     from backstay.cli.follow import follow
+    from backstay.cli.interrupt import Interrupts
     from backstay.pipeline.begin import unfinished
 
     found = project(settings, environment)
     active = unfinished(found.reader(), found.app, environment)
     if active is None:
         raise UsageError(f"nothing is under way in {environment}", hint=f"backstay history {environment}")
-    return follow(settings, found.store(), active.id)
+    with Interrupts(environment, begun=True) as interrupts:
+        return follow(settings, found.store(), active.id, interrupts)

@@ -12,6 +12,7 @@ from backstay import wiring
 from backstay.cli.annotate import annotate_deployment
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
+from backstay.cli.output import put
 from backstay.domain.environment import Application
 from backstay.domain.plan import Plan
 from backstay.pipeline.begin import Beginner
@@ -63,18 +64,21 @@ def command(
 
         return show_plan(settings, application, make_plan(found, application, version, only, force))
     from backstay.cli.follow import follow
+    from backstay.cli.interrupt import Interrupts
     from backstay.cli.launch import Prepared, wait_quietly
 
     id_ = new_id()
-    with Prepared(found.where, id_, application.notify) as worker:
-        store = found.store()
-        starting = worker.beginner(store)
-        starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
-        plan = make_plan(found, application, version, only, force)
-        begin(settings, starting, id_, found, application, plan)
-    if detach:
-        return say_detached(settings, id_, environment)
-    return follow(settings, store, id_, until_switched=wait == "switched")
+    with Interrupts(environment) as interrupts:
+        with Prepared(found.where, id_, application.notify) as worker:
+            store = found.store()
+            starting = worker.beginner(store)
+            starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
+            plan = make_plan(found, application, version, only, force)
+            interrupts.begin()
+            begin(settings, starting, id_, found, application, plan)
+        if detach and not interrupts.wanted:
+            return say_detached(settings, id_, environment)
+        return follow(settings, store, id_, interrupts, until_switched=wait == "switched")
 
 
 def make_plan(
@@ -107,7 +111,7 @@ def begin(
 def say_detached(settings: Settings, id_: str, environment: str) -> int:
     """The last word of `--detach`."""
     if settings.json:
-        click.echo(json.dumps({"deployment": id_, "environment": environment, "state": "running"}))
+        put(json.dumps({"deployment": id_, "environment": environment, "state": "running"}))
     else:
-        click.echo(f"{id_} is under way; backstay attach {environment} follows it", err=True)
+        put(f"{id_} is under way; backstay attach {environment} follows it", err=True)
     return 0

@@ -15,6 +15,7 @@ from uuid import uuid4
 import click
 
 from backstay.cli.options import Settings
+from backstay.cli.output import put
 from backstay.errors import BackstayError
 
 
@@ -25,7 +26,7 @@ def reporting(settings: Settings) -> Iterator[None]:
         yield
     except BackstayError as error:
         if settings.json:
-            click.echo(json.dumps(as_document(error)))
+            put(json.dumps(as_document(error)))
         tell(error, settings)
         click.get_current_context().exit(error.exit_status)
 
@@ -46,14 +47,14 @@ def as_document(error: BackstayError) -> dict[str, object]:
 def tell(error: BackstayError, settings: Settings) -> None:
     """Print an error for people, on standard error."""
     red = settings.color and sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    click.echo(
+    put(
         click.style("error: ", fg="red", bold=True) + error.message if red else f"error: {error.message}",
         err=True,
     )
     if error.state:
-        click.echo(f"state: {error.state}", err=True)
+        put(f"state: {error.state}", err=True)
     if error.hint:
-        click.echo(f"next:  {error.hint}", err=True)
+        put(f"next:  {error.hint}", err=True)
 
 
 def report(error: Exception) -> int:
@@ -64,8 +65,8 @@ def report(error: Exception) -> int:
     home = state_home(os.environ)
     text = "".join(traceback.format_exception(error))
     where = _save(home / "reports" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{id_}.txt", text)
-    click.echo(f"error: internal error {id_} ({type(error).__name__})", err=True)
-    click.echo(f"next:  the report lies in {where}" if where else text, err=True)
+    put(f"error: internal error {id_} ({type(error).__name__})", err=True)
+    put(f"next:  the report lies in {where}" if where else text, err=True)
     return 1
 
 

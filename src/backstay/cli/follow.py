@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-import click
 
 from backstay import wiring
 from backstay.cli.annotate import annotate_deployment
+from backstay.cli.interrupt import Interrupts
 from backstay.cli.options import Settings
+from backstay.cli.output import put
 from backstay.cli.progress import Progress
 from backstay.domain.deployment import Deployment, Wish
-from backstay.domain.lease import Presence
+from backstay.domain.lease import WATCH_S, Lease, Presence
 from backstay.domain.step import Event
 from backstay.errors import NeedsAttention
 from backstay.pipeline.document import deployment_document, event_document
@@ -27,14 +24,32 @@ INTERNAL_STATUS = 1
 
 
 def follow(
-    settings: Settings, store: Store, deployment: str, *, until_switched: bool = False, after: int = 0
+    settings: Settings,
+    store: Store,
+    deployment: str,
+    interrupts: Interrupts,
+    *,
+    until_switched: bool = False,
+    after: int = 0,
 ) -> int:
-    """Print what happens until the end, or until traffic has moved; returns the exit status of the deployment."""
+    """Print what happens until the end, or until traffic has moved; returns the exit status of the deployment.
+
+    The wish that a Ctrl-C expresses is passed on. That nobody reads what is printed changes nothing.
+    """
     progress = Progress(settings)
-    with asking_to_abort(store, deployment, progress.say), progress:
-        for event in watch(store, deployment, after):
+
+    def pass_on() -> None:
+        if interrupts.wanted and not interrupts.asked:
+            interrupts.asked = True
+            if store.ask(deployment, Wish.ABORT):
+                progress.say(
+                    "aborting safely: undoing what was started … (Ctrl-C again leaves without waiting)"
+                )
+
+    with progress:
+        for event in watch(store, deployment, after, pass_on):
             if settings.json:
-                click.echo(json.dumps(event_document(event)))
+                put(json.dumps(event_document(event)))
             else:
                 progress.show(event)
             if until_switched and event.kind == "traffic_switched":
@@ -42,13 +57,17 @@ def follow(
     return finish(settings, store, deployment)
 
 
-def watch(store: Reader, deployment: str, after: int = 0) -> Iterator[Event]:
+def watch(
+    store: Reader, deployment: str, after: int = 0, each_look: Callable[[], None] = lambda: None
+) -> Iterator[Event]:
     """Events as they come, until the deployment has ended and its lease is free.
 
-    Raises NeedsAttention when its worker died before that; the next command that changes the environment recovers.
+    Raises NeedsAttention when its worker died before that, or gives no sign of life any more; the next command that
+    changes the environment recovers.
     """
-    host, seen = wiring.host(), after
+    seen = after
     while True:
+        each_look()
         now = _must(store.deployment(deployment))
         held = store.lease(now.app, now.environment)
         for event in store.events(deployment, seen):
@@ -57,13 +76,22 @@ def watch(store: Reader, deployment: str, after: int = 0) -> Iterator[Event]:
         mine = held is not None and held.deployment == deployment
         if now.state.is_final and not mine:
             return
-        if held is not None and mine and host.presence(held.owner) is Presence.GONE:
+        if held is not None and mine and (fault := _fault(store, held)):
             raise NeedsAttention(
-                f"the worker of deployment {deployment} died (pid {held.owner.pid})",
+                f"the worker of deployment {deployment} {fault}",
                 hint=f"the next deploy, rollback or abort of {now.environment} recovers it first",
                 state=f"{now.environment} is {now.state}; what served goes on serving",
             )
         time.sleep(POLL_S)
+
+
+def _fault(store: Reader, held: Lease) -> str | None:
+    """What is wrong with the worker that holds the lease; one that slept with its machine gets a moment to wake."""
+    if wiring.host().presence(held.owner) is Presence.GONE:
+        return f"died (pid {held.owner.pid})"
+    if held.left_s(store.now()) < -WATCH_S:
+        return f"on {held.owner.host} (pid {held.owner.pid}) has given no sign of life for over {held.lasts_s:g} s"
+    return None
 
 
 def finish(settings: Settings, store: Store, deployment: str) -> int:
@@ -71,35 +99,16 @@ def finish(settings: Settings, store: Store, deployment: str) -> int:
     ended = _must(store.deployment(deployment))
     annotate_deployment(settings, ended)
     if settings.json:
-        click.echo(json.dumps(deployment_document(ended, store.steps(deployment))))
+        put(json.dumps(deployment_document(ended, store.steps(deployment))))
     else:
         Progress(settings).end(ended, store.slots(ended.app, ended.environment))
     return INTERNAL_STATUS if ended.exit_status is None else ended.exit_status
 
 
-@contextmanager
-def asking_to_abort(store: Store, deployment: str, say: Callable[[str], None]) -> Iterator[None]:
-    """The first Ctrl-C asks for a safe abort; the second only leaves, and the worker goes on."""
-    asked = threading.Event()
-
-    def on_interrupt(signum: int, frame: object) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        store.ask(deployment, Wish.ABORT)
-        say("aborting safely: undoing what was started … (Ctrl-C again leaves without waiting)")
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _left_baking(settings: Settings, store: Store, deployment: str, progress: Progress) -> int:
     now = _must(store.deployment(deployment))
     if settings.json:
-        click.echo(json.dumps(deployment_document(now, store.steps(deployment))))
+        put(json.dumps(deployment_document(now, store.steps(deployment))))
     else:
         progress.say(f"traffic moved; the bake goes on: backstay attach {now.environment}")
     return 0

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-import click
-
 from backstay import wiring
+from backstay.cli.interrupt import Left
+from backstay.cli.output import put
 from backstay.domain.lease import Lease
 from backstay.domain.secret import Secret
 from backstay.errors import BackstayError
@@ -43,8 +43,9 @@ class Prepared:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Without an order there is no work: end it, and leave no empty log."""
-        if kind is not None:
+        """Without an order there is no work: end it, and leave no empty log. Who left may have given the order just
+        before; if not, the worker sees that we are gone."""
+        if error is not None and not (isinstance(error, Left) and error.begun):
             wiring.dismiss(self.pid)
             with contextlib.suppress(FileNotFoundError):
                 if not self.log.stat().st_size:
@@ -59,7 +60,7 @@ class Prepared:
             else:
                 start_worker(self.where, store, lease, deployment, self.notify)
 
-        return Beginner(store, wiring.host(), wiring.clock(), spawn)
+        return Beginner(store, wiring.host(), wiring.clock(), spawn, _say)
 
 
 def beginner(where: wiring.Place, store: Store, notify: Sequence[Secret] = ()) -> Beginner:
@@ -68,7 +69,7 @@ def beginner(where: wiring.Place, store: Store, notify: Sequence[Secret] = ()) -
     def spawn(lease: Lease, deployment: str) -> None:
         start_worker(where, store, lease, deployment, notify)
 
-    return Beginner(store, wiring.host(), wiring.clock(), spawn)
+    return Beginner(store, wiring.host(), wiring.clock(), spawn, _say)
 
 
 def start_worker(
@@ -100,6 +101,10 @@ def _await_adoption(store: Store, lease: Lease, pid: int, log: Path) -> None:
     raise BackstayError("the worker did not start", hint=f"look at {log}")
 
 
+def _say(text: str) -> None:
+    put(text, err=True)
+
+
 def _log(where: wiring.Place, deployment: str) -> Path:
     logs = where.home / "logs"
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -113,8 +118,8 @@ def wait_quietly(store: Store, deployment: str) -> None:
     """Wait until a recovery has ended, saying only that it takes place and how it ended."""
     from backstay.cli.follow import watch
 
-    click.echo(f"the worker of {deployment} died; recovering it first …", err=True)
+    put(f"the worker of {deployment} died; recovering it first …", err=True)
     for _ in watch(store, deployment):
         pass
     ended = store.deployment(deployment)
-    click.echo(f"recovered: {deployment} ended {ended.state if ended else 'unknown'}", err=True)
+    put(f"recovered: {deployment} ended {ended.state if ended else 'unknown'}", err=True)

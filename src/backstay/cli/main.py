@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -11,6 +13,7 @@ from typing import NoReturn
 import click
 
 from backstay import __version__
+from backstay.cli.interrupt import Left
 from backstay.cli.options import Settings, with_common_options
 
 COMMANDS = {
@@ -80,6 +83,8 @@ def cli(settings: Settings) -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run, and leave with an exit status of the contract. Nothing but a clear message ever reaches the user."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on we can say what it means
     try:
         result = cli.main(args=args, prog_name="backstay", standalone_mode=False)
         status = result if isinstance(result, int) else 0
@@ -88,6 +93,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         status = 2
     except (click.Abort, KeyboardInterrupt):
         status = 130
+    except Left as left:
+        status = left.status
     except (BrokenPipeError, SystemExit):  # a reader that left early; click makes an exit of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
@@ -95,7 +102,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         from backstay.cli.failure import report
 
         status = report(error)
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     sys.exit(status)
 
 

@@ -8,9 +8,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import click
-
 from backstay.cli.options import Settings
+from backstay.cli.output import put, silence
 from backstay.domain.deployment import Deployment, DeploymentState
 from backstay.domain.duration import format_duration
 from backstay.domain.slot import Slots
@@ -57,16 +56,22 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.status is not None:
-            self.status.stop()
-            self.status = None
+        status, self.status = self.status, None
+        if status is not None:
+            try:
+                status.stop()
+            except OSError:  # the terminal is gone
+                silence(sys.stderr.fileno())
 
     def say(self, text: str) -> None:
-        """A line that is always shown."""
-        if self.status is not None:
+        """A line that is always shown, as long as there is anybody to see it."""
+        if self.status is None:
+            put(text, err=True)
+            return
+        try:
             self.status.console.print(text, highlight=False, markup=False)
-        else:
-            click.echo(text, err=True)
+        except OSError:
+            silence(sys.stderr.fileno())
 
     def show(self, event: Event) -> None:
         """One event, if it is worth a line at this verbosity."""

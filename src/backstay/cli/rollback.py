@@ -10,7 +10,7 @@ from backstay import wiring
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
 from backstay.domain.deployment import Deployment, DeploymentState, Wish
-from backstay.domain.lease import Presence
+from backstay.domain.lease import Lease, Presence
 from backstay.errors import Locked
 from backstay.ports.store import Reader, Store
 
@@ -55,17 +55,20 @@ def _begin(
 ) -> int:
     from backstay.cli.deploy import begin, new_id
     from backstay.cli.follow import follow
+    from backstay.cli.interrupt import Interrupts
     from backstay.cli.launch import Prepared, wait_quietly
     from backstay.pipeline.resolve import plan_rollback
 
     id_, application = new_id(), found.application(environment)
-    with Prepared(found.where, id_, application.notify) as worker:
-        store = found.store()
-        starting = worker.beginner(store)
-        starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
-        plan = plan_rollback(found.app, environment, component, to, force, store)
-        begin(settings, starting, id_, found, application, plan)
-    return follow(settings, store, id_)
+    with Interrupts(environment) as interrupts:
+        with Prepared(found.where, id_, application.notify) as worker:
+            store = found.store()
+            starting = worker.beginner(store)
+            starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
+            plan = plan_rollback(found.app, environment, component, to, force, store)
+            interrupts.begin()
+            begin(settings, starting, id_, found, application, plan)
+        return follow(settings, store, id_, interrupts)
 
 
 def _show(
@@ -89,6 +92,7 @@ def _active(store: Reader, app: str, environment: str) -> Deployment | None:
 def _reverse(settings: Settings, found: Project, store: Store, active: Deployment) -> int:
     """Ask the baking worker to flip back; take over when it does not answer. Locked before the switch."""
     from backstay.cli.follow import follow
+    from backstay.cli.interrupt import Interrupts
 
     seen = max((e.seq for e in store.events(active.id)), default=0)
     if not any(e.kind == "traffic_switched" for e in store.events(active.id)):
@@ -102,15 +106,21 @@ def _reverse(settings: Settings, found: Project, store: Store, active: Deploymen
         from backstay.cli.launch import beginner
 
         held = store.lease(found.app, active.environment)
-        if held is not None and held.deployment == active.id:
+        if held is not None and held.deployment == active.id and _is_of_this_host(held):
             wiring.host().end(held.owner)
             beginner(found.where, store, found.receivers(active.environment)).recover(
                 found.app, active.environment, lambda dead: None
             )
-    follow(settings, store, active.id, after=seen)
+    with Interrupts(active.environment, begun=True, asked=True) as interrupts:
+        follow(settings, store, active.id, interrupts, after=seen)
     ended = store.deployment(active.id)
     reversed_ = ended is not None and ended.state in (DeploymentState.ROLLED_BACK, DeploymentState.FAILED)
     return 0 if reversed_ else 21
+
+
+def _is_of_this_host(held: Lease) -> bool:
+    """Whether we could end its owner; one elsewhere needs longer to hear of the wish, and is only followed."""
+    return wiring.host().presence(held.owner) is not Presence.UNKNOWN
 
 
 def _acknowledged(store: Store, deployment: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from backstay.config import schema
 from backstay.config.defaults import filled
 from backstay.config.document import Document
+from backstay.config.locate import shown_store
 from backstay.config.problem import KeyPath, write_key
 from backstay.config.reading import restricted
 from backstay.config.values import Bytes, Seconds, write_duration, write_memory
@@ -79,6 +80,8 @@ def _shown(document: Document, key: KeyPath, value: Any) -> Any:
         return [f"{url.partition('://')[0]}://{MASK}" for url in value]
     if _is_secret(document, key):
         return MASK
+    if key == ("store",):
+        return shown_store(str(value))
     return _written(value)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from backstay.domain.secret import MASK
 from backstay.errors import ConfigError
 
 FILE_NAME: Final = "backstay.yml"
@@ -41,6 +43,17 @@ def state_home(environ: Mapping[str, str]) -> Path:
 def store_place(given: str, folder: Path) -> str:
     """Where `store:` points: a path is meant from the file's `folder`; URLs and ~ say where they are."""
     return given if "://" in given or given.startswith("~") else str(folder / given)
+
+
+def shown_store(place: str) -> str:
+    """A store as it may be shown: of a URL no password, wherever in it that stands."""
+    scheme, is_url, rest = place.partition("://")
+    if not is_url:
+        return place
+    login, at, where = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    where = re.sub(r"(password=)[^&]*", rf"\1{MASK}", where, flags=re.IGNORECASE)
+    return f"{scheme}://{user}{colon and f':{MASK}'}{at}{where}"
 
 
 def shown_name(path: Path) -> str:

@@ -13,6 +13,8 @@ from backstay.config import values
 from backstay.config.document import Document
 from backstay.config.problem import KeyPath, Problem, suggestion
 
+STORE_SCHEMES: Final = ("sqlite", "postgresql+psycopg", "postgresql", "postgres")
+
 Rule = Callable[[Document], Iterator[Problem]]
 
 
@@ -177,4 +179,12 @@ def _runs_as_process(
             yield document.problem((*at, key), f"{engine} {cannot}; {cure}")
 
 
-_RULES: Final[tuple[Rule, ...]] = (_routes, _components, _engines, _smoke, _secrets, _ports)
+def _store(document: Document) -> Iterator[Problem]:
+    store = document.get("store")
+    scheme = store.partition("://")[0] if isinstance(store, str) and "://" in store else None
+    if scheme is not None and scheme not in STORE_SCHEMES:
+        message = "must be a path, sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+        yield document.problem(("store",), message, value=True)
+
+
+_RULES: Final[tuple[Rule, ...]] = (_routes, _components, _engines, _smoke, _secrets, _ports, _store)

@@ -258,7 +258,9 @@ class Config(Section):
     smoke: list[Smoke] = group("Requests that must be answered right before and after traffic moves.", list)
     registry: Registry | None = key("Login to the image registry.", None)
     store: FilledText | None = key(
-        "State store; $BACKSTAY_STORE goes first. By default in the state folder.", None
+        "State store: a path or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE; $BACKSTAY_STORE goes first."
+        " By default a file in the state folder.",
+        None,
     )
     backups: FilledText | None = key("Folder that holds a folder of backups per environment.", None)
 

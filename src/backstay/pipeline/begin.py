@@ -12,6 +12,7 @@ from backstay.domain.environment import Environment
 from backstay.domain.lease import LEASE_TIME_S, WATCH_S, Claim, Lease, Now, Presence, claim, cure, shows_life
 from backstay.domain.plan import Plan
 from backstay.errors import Locked, UsageError
+from backstay.pipeline.home import HOST, refuse_elsewhere
 from backstay.pipeline.times import rfc3339
 from backstay.ports.clock import Clock
 from backstay.ports.host import Host
@@ -72,6 +73,7 @@ class Beginner:
         dead = unfinished(self.store, app, environment)
         if dead is None:
             return
+        refuse_elsewhere(self.store, self.host, app, environment)
         settings = self.store.environment_of(dead.id)
         lease = self.store.take_lease(
             app,
@@ -88,9 +90,11 @@ class Beginner:
     def start(self, id_: str, plan: Plan, environment: Environment, extra: Mapping[str, Any]) -> Deployment:
         """Record the deployment with its lease in one transaction, and start its worker.
 
-        Raises UsageError when the environment's live slot runs on another engine: this one could not retire it.
+        Raises UsageError when the environment's live slot runs on another engine, for this one could not retire it,
+        or its router on another control host.
         """
         self._refuse_other_engine(environment)
+        refuse_elsewhere(self.store, self.host, environment.app, environment.name)
         held = self.claimed(environment.app, environment.name)
         owner = self.host.owner()
         deployment = Deployment(
@@ -108,7 +112,8 @@ class Beginner:
             previous_version=plan.previous.version if plan.previous else None,
         )
         purpose = f"{plan.kind} {plan.release.version}"
-        lease = self.store.begin(deployment, plan.release, environment, owner, purpose, extra, replaces=held)
+        record = {**extra, HOST: owner.host}
+        lease = self.store.begin(deployment, plan.release, environment, owner, purpose, record, replaces=held)
         if held is not None and held.is_manual:
             ended = run_out(held, self.store.now())
             self.store.tell(lease.token, id_, "lock_run_out", f"{ended}; going on without it")

@@ -12,6 +12,7 @@ from backstay.domain.lease import Presence
 from backstay.domain.release import Component, Release
 from backstay.domain.slot import Placement, Slot, SlotMapping
 from backstay.errors import EngineError
+from backstay.pipeline.home import elsewhere
 from backstay.pipeline.lock import lock
 from backstay.pipeline.probe import ask_health
 from backstay.pipeline.times import parse_rfc3339
@@ -54,6 +55,11 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
         "drift": drift,
     }
     _compare(document, slots.live, router, containers, live, drift)
+    home = elsewhere(ports.store, ports.host, app, environment)
+    if (
+        home is not None
+    ):  # what differs here says nothing: neither router nor engine of this host are the environment's
+        drift[:] = [{"what": "control host", "expected": home, "found": ports.host.owner().host}]
     return document
 
 

@@ -18,6 +18,10 @@ from backstay.domain.step import Event, StepRecord, StepState, Telling
 class Reader(Protocol):
     """Questions. None of them writes, creates or upgrades anything; a missing store reads as an empty one."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other control hosts may use the same store."""
+
     def deployment(self, deployment: str) -> Deployment | None: ...
 
     def history(self, app: str, environment: str) -> list[Deployment]:

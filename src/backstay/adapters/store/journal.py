@@ -1,16 +1,51 @@
-"""Rows that only grow: releases, steps and events. All runs inside a write transaction of the caller."""
+"""Rows that only grow: releases, steps and events. All runs inside a write transaction of the caller.
+
+A step is written twice, with an event each time, so its statements are built once: building one takes longer than
+SQLite takes to run it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from backstay.adapters.store.codec import encode
 from backstay.adapters.store.tables import events, releases, steps
 from backstay.domain.release import Release
 from backstay.domain.step import StepState
+
+_NEXT_SEQ: Final = (
+    select(func.coalesce(func.max(events.c.seq), 0) + 1)
+    .where(events.c.deployment == bindparam("of"))
+    .scalar_subquery()
+)
+_EVENT: Final = insert(events).values(
+    deployment=bindparam("of"),
+    seq=_NEXT_SEQ,
+    at=bindparam("now"),
+    kind=bindparam("what"),
+    step=bindparam("in_step"),
+    message=bindparam("told"),
+    data=bindparam("json"),
+)
+_NEXT_POSITION: Final = (
+    select(func.coalesce(func.max(steps.c.position), 0) + 1)
+    .where(steps.c.deployment == bindparam("of"))
+    .scalar_subquery()
+)
+_FIRST_STEP: Final = insert(steps).values(
+    deployment=bindparam("of"),
+    position=_NEXT_POSITION,
+    name=bindparam("called"),
+    state=bindparam("stands"),
+    started_at=bindparam("began"),
+    result=bindparam("json"),
+    error=bindparam("fault"),
+    took_s=bindparam("lasted"),
+)
+_STEP: Final = update(steps).where(steps.c.deployment == bindparam("of"), steps.c.name == bindparam("called"))
 
 
 def keep_release(connection: Connection, release: Release, now: str) -> None:
@@ -38,18 +73,8 @@ def append_event(
     data: Mapping[str, Any] | None = None,
 ) -> None:
     """Append an event under the deployment's next number, without a gap."""
-    next_seq = select(func.coalesce(func.max(events.c.seq), 0) + 1).where(events.c.deployment == deployment)
-    connection.execute(
-        insert(events).values(
-            deployment=deployment,
-            seq=next_seq.scalar_subquery(),
-            at=now,
-            kind=kind,
-            step=step,
-            message=message,
-            data=encode(data or {}),
-        )
-    )
+    values = {"of": deployment, "now": now, "what": kind, "in_step": step, "told": message}
+    connection.execute(_EVENT, {**values, "json": encode(data or {})})
 
 
 def write_step(
@@ -67,15 +92,8 @@ def write_step(
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if state is StepState.STARTED:
         changes = {"error": None, "took_s": None, "started_at": now, **changes}
-    here = update(steps).where(steps.c.deployment == deployment, steps.c.name == name)
-    if connection.execute(here.values(state=state.value, **changes)).rowcount:
+    here = {"of": deployment, "called": name}
+    if connection.execute(_STEP.values(state=state.value, **changes), here).rowcount:
         return
-    position = select(func.coalesce(func.max(steps.c.position), 0) + 1).where(
-        steps.c.deployment == deployment
-    )
-    first: dict[str, Any] = {"started_at": now, "result": encode({}), **changes}
-    connection.execute(
-        insert(steps).values(
-            deployment=deployment, position=position.scalar_subquery(), name=name, state=state.value, **first
-        )
-    )
+    first = {"began": now, "json": given["result"] or encode({}), "fault": error, "lasted": took_s}
+    connection.execute(_FIRST_STEP, {**here, "stands": state.value, **first})

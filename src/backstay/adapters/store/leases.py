@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Update, insert, select, update
+from sqlalchemy import Connection, Update, bindparam, insert, select, update
 
 from backstay.adapters.store.codec import lease_from, lease_values, timestamp
 from backstay.adapters.store.tables import leases
 from backstay.domain.lease import LEASE_TIME_S, Keeper, Lease, Now, Owner, cure
 from backstay.errors import LeaseLost, Locked
+
+_LOCKED_ROW: Final = (
+    select(leases)
+    .where(leases.c.app == bindparam("of_app"), leases.c.environment == bindparam("in_env"))
+    .with_for_update()
+)
 
 
 def take(
@@ -160,8 +166,7 @@ def _beaten(connection: Connection, held: Lease, now: Now) -> Lease:
 
 
 def _row(connection: Connection, app: str, environment: str) -> dict[str, Any] | None:
-    statement = select(leases).where(leases.c.app == app, leases.c.environment == environment)
-    row = connection.execute(statement.with_for_update()).one_or_none()
+    row = connection.execute(_LOCKED_ROW, {"of_app": app, "in_env": environment}).one_or_none()
     return row._asdict() if row else None
 
 

@@ -27,6 +27,10 @@ HERE = "app = :app AND environment = :environment"
 class Source(Protocol):
     """Where rows come from."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other control hosts may use it too."""
+
     def rows(self, query: str, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
         """All rows of a SELECT with `:name` parameters, by column name. Raises StoreError."""
 
@@ -38,11 +42,18 @@ class Source(Protocol):
 
 
 class SqlReader:
-    """Answers from a source of rows; what is not there is None or empty. Raises StoreError."""
+    """Answers from a source of rows; what is not there is None or empty. Raises StoreError.
+
+    Its time is that of the clock that all users of the store share, unless `clock` is given.
+    """
 
     def __init__(self, source: Source, clock: Clock | None = None) -> None:
         self._source = source
         self._clock = clock
+
+    @property
+    def is_shared(self) -> bool:
+        return self._source.is_shared
 
     def deployment(self, deployment: str) -> Deployment | None:
         row = self._row("SELECT * FROM deployments WHERE id = :id", id=deployment)

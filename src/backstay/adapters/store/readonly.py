@@ -50,6 +50,8 @@ class _Look:
 class ReadOnlyFile:
     """Answers queries from the file at `path`, which may be missing (no rows) and is never changed."""
 
+    is_shared = False
+
     def __init__(self, path: Path, migrations: Path = MIGRATIONS) -> None:
         self._path = path
         self._migrations = migrations

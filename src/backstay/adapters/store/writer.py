@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from backstay.adapters.store import journal, leases, outbox
 from backstay.adapters.store.codec import DEPLOYMENT_FIELDS, encode, from_row, timestamp, to_row
@@ -33,6 +33,13 @@ from backstay.ports.clock import Clock
 _FIXED = frozenset({"id", "app", "environment", "kind", "state", "token", "created_at"})
 
 
+_LOCKED_DEPLOYMENT = (
+    select(*(deployments.c[name] for name in sorted(DEPLOYMENT_FIELDS)))
+    .where(deployments.c.id == bindparam("named"))
+    .with_for_update()
+)
+
+
 class SqlStore(SqlReader, outbox.SqlOutbox):
     """A store in `database`. Safe to use from several threads.
 
@@ -43,10 +50,6 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
     def __init__(self, database: Database, clock: Clock | None = None) -> None:
         super().__init__(database, clock)
         self.database = database
-
-    @property
-    def is_shared(self) -> bool:
-        return self.database.is_shared
 
     @retried
     def begin(
@@ -274,8 +277,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         return have
 
     def _locked_deployment(self, connection: Connection, deployment: str) -> Deployment:
-        statement = select(deployments).where(deployments.c.id == deployment).with_for_update()
-        row = connection.execute(statement).one_or_none()
+        row = connection.execute(_LOCKED_DEPLOYMENT, {"named": deployment}).one_or_none()
         if row is None:
             raise StoreError(
                 f"the state store {self.database.name} has no deployment {deployment}",

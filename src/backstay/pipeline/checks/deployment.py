@@ -7,11 +7,13 @@ from backstay.domain.lease import Claim, claim
 from backstay.pipeline.begin import locked, unfinished
 from backstay.pipeline.check import Check, Finding
 from backstay.pipeline.checks.subject import Subject
+from backstay.pipeline.home import refuse_elsewhere
 
 
 def deployment(subject: Subject) -> Check:
     def look() -> Finding:
         app, name = subject.environment.app, subject.environment.name
+        refuse_elsewhere(subject.store, subject.host, app, name)
         held = subject.store.lease(app, name)
         if held is not None and held.token == subject.token:
             return Finding(f"this deployment holds the lock (token {held.token})")

@@ -34,7 +34,7 @@ def server_of(text: str) -> Server:
     parts = _split(text)
     query = parse_qs(parts.query)
     where = parts.netloc.rpartition("@")[2] or ",".join(query.get("host", ())) or "this host"
-    if parts.netloc.rpartition("@")[2] and ":" not in where and "port" not in query:
+    if parts.hostname and ":" not in where and "%" not in where and "port" not in query:
         where = f"{where}:{DEFAULT_PORT}"
     written = [parts.password, *query.get("password", ()), *query.get("sslpassword", ())]
     passwords = {word: None for word in written if word} | {unquote(word): None for word in written if word}

@@ -64,9 +64,8 @@ class _TextDumper(StrDumper):
 
 def connect(server: Server, *, read_only: bool) -> StoreConnection:
     """A new connection, in autocommit mode. Raises psycopg.Error; StoreError when the server is too old."""
-    given = psycopg.conninfo.conninfo_to_dict(server.url.reveal())
-    parameters = {**_DEFAULTS, **given, "client_encoding": "UTF8"}
-    connection = StoreConnection.connect(autocommit=True, prepare_threshold=None, **parameters)
+    parameters = {**_DEFAULTS, **_parameters(server), "client_encoding": "UTF8"}
+    connection = StoreConnection.connect(autocommit=True, **parameters)
     _open.add(connection)
     try:
         if connection.info.server_version < OLDEST_SERVER * 10000:
@@ -81,6 +80,18 @@ def connect(server: Server, *, read_only: bool) -> StoreConnection:
         raise
     connection.adapters.register_dumper(str, _TextDumper)
     return connection
+
+
+def _parameters(server: Server) -> dict[str, Any]:
+    """What the URL says. What libpq says about a malformed one may show a part of it, and so a part of the password."""
+    try:
+        return psycopg.conninfo.conninfo_to_dict(server.url.reveal())
+    except psycopg.Error:
+        pass
+    raise StoreError(
+        f"the state store {server} cannot be opened: the URL is malformed",
+        hint="look at its parameters after ? and at every % in BACKSTAY_STORE (or `store:`)",
+    )
 
 
 def open_connections() -> int:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import psycopg
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -21,26 +20,19 @@ MOST: Final = 3
 
 
 def writing_engine(server: Server) -> Engine:
-    """An engine whose connections stay open and may change threads. A forked process must not use it."""
+    """An engine whose connections stay open and may change threads. A forked process must not use it.
 
-    def opened() -> psycopg.Connection[object]:
-        connection = connect(server, read_only=False)
-        connection.autocommit = False
-        return connection
+    A transaction begins with a BEGIN of its user; SQLAlchemy ends it.
+    """
 
     return create_engine(
         "postgresql+psycopg://",
-        creator=opened,
+        creator=lambda: connect(server, read_only=False),
         pool_size=KEPT,
         max_overflow=MOST - KEPT,
         pool_timeout=10.0,
         use_native_hstore=False,
     )
-
-
-def for_reading(engine: Engine) -> Engine:
-    """The same engine and connections, for questions of one statement: each is a transaction of its own."""
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 @contextmanager

@@ -47,6 +47,7 @@ _BY_STATE: Final = {
     "57P": _Fault("it ended the connection", "look at the server's log", Away),
     "57014": _Fault("it stopped the statement", "statement_timeout of the role may be too short"),
     "25P03": _Fault("it ended the connection", "look at the server's log", Away),
+    "0A000": _Fault("a plan is out of date: the schema was changed", "reinstall or upgrade Backstay", Away),
     "08": _Fault("the connection broke", _REACH, Away),
     "25006": _Fault("it accepts no writes: it is a standby, or set to read-only", _WRITABLE, Away),
     "40": _Fault("other sessions were in the way", "try again", InTheWay),

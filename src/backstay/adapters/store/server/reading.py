@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
-
-import psycopg
-from psycopg.rows import dict_row
+from typing import Any
 
 from backstay.adapters.store.schema import MIGRATIONS, Standing, too_old
 from backstay.adapters.store.server.address import Server
 from backstay.adapters.store.server.connection import StoreConnection, connect
 from backstay.adapters.store.server.faults import translated
 from backstay.adapters.store.server.patience import OPENING_S, PATIENCE_S, Tell, persist, tell_on_stderr
+from backstay.adapters.store.server.questions import NOW, Rows, asked
 from backstay.adapters.store.server.schema import LOOK, REVISION, stands
-
-Rows = Sequence[dict[str, Any]]
-
-_NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::float8 AS now_s"
 
 
 class ReadOnlyServer:
@@ -31,6 +23,7 @@ class ReadOnlyServer:
     One connection, opened at the first question; a second thread waits for its turn.
     """
 
+    is_shared = True
     patience_s = PATIENCE_S
 
     def __init__(self, server: Server, migrations: Path = MIGRATIONS, tell: Tell = tell_on_stderr) -> None:
@@ -46,12 +39,12 @@ class ReadOnlyServer:
         """The rows of a SELECT. Raises StoreError: unreachable, unreadable, or of another schema."""
 
         def ask(connection: StoreConnection) -> Rows:
-            return self._asked(connection, as_psycopg(query), values) if self._has_tables(connection) else []
+            return asked(connection, query, values) if self._has_tables(connection) else []
 
         return self._persist(ask)
 
     def now_s(self) -> float:
-        return float(self._persist(lambda connection: self._asked(connection, _NOW, {}))[0]["now_s"])
+        return float(self._persist(lambda connection: asked(connection, NOW, {}))[0]["now_s"])
 
     def close(self) -> None:
         with self._lock:
@@ -77,21 +70,11 @@ class ReadOnlyServer:
         """Whether there is a store; StoreError when it is not one that this program can read."""
         if self._known_schema:
             return True
-        [seen] = self._asked(connection, LOOK, {})
-        found = self._asked(connection, REVISION, {}) if seen["has_revision"] else []
+        [seen] = asked(connection, LOOK, {})
+        found = asked(connection, REVISION, {}) if seen["has_revision"] else []
         revision = found[0]["version_num"] if found else None
         standing = stands(self._server, seen, revision, self._migrations)
         if standing is Standing.OLD:
             raise too_old(self._server)
         self._known_schema = standing is Standing.CURRENT
         return self._known_schema
-
-    def _asked(self, connection: StoreConnection, query: str, values: Mapping[str, Any]) -> Rows:
-        with psycopg.Cursor(connection, row_factory=dict_row) as cursor:
-            return cursor.execute(query, values or None).fetchall()
-
-
-@lru_cache
-def as_psycopg(query: str) -> str:
-    """A query with `:name` parameters as psycopg wants it."""
-    return re.sub(r"(?<![:\w]):([a-z_]\w*)", r"%(\1)s", query.replace("%", "%%"))

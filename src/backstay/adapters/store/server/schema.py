@@ -19,10 +19,9 @@ SELECT pg_is_in_recovery() AS standby,
        current_setting('fsync') AS fsync,
        current_setting('server_encoding') AS encoding,
        current_schema() AS schema,
-       to_regclass(format('%I.alembic_version', current_schema())) IS NOT NULL
-         AND to_regclass(format('%I.leases', current_schema())) IS NOT NULL AS has_revision,
-       EXISTS (SELECT FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = to_regnamespace(current_schema()))
-         AS has_tables
+       to_regclass(quote_ident(current_schema()) || '.alembic_version') IS NOT NULL
+         AND to_regclass(quote_ident(current_schema()) || '.leases') IS NOT NULL AS has_revision,
+       EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema()) AS has_tables
 """
 REVISION: Final = "SELECT version_num FROM alembic_version"
 
@@ -49,7 +48,13 @@ def stands(
 
 
 def refuse_unsafe(server: Server, seen: Mapping[str, Any]) -> None:
-    """StoreError when a confirmed commit would not outlive a power cut, or not every text could be written down."""
+    """StoreError when it takes no writes, a confirmed commit would not outlive a power cut, or not every text could
+    be written down."""
+    if seen["standby"]:
+        raise StoreError(
+            f"the state store {server} cannot be used: it is a standby, which accepts no writes",
+            hint="name the primary in `store:`, or several hosts with ?target_session_attrs=read-write",
+        )
     if seen["fsync"] != "on":
         raise StoreError(
             f"the state store {server} cannot be used: its server runs with fsync = {seen['fsync']}, so a power cut"

@@ -6,12 +6,11 @@ import time
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
 from backstay.adapters.store.migrate import migrate
 from backstay.adapters.store.schema import Standing
 from backstay.adapters.store.server.address import Server
-from backstay.adapters.store.server.engine import translated
 from backstay.adapters.store.server.schema import LOOK, REVISION, refuse_unsafe, stands
 from backstay.errors import StoreError
 
@@ -29,9 +28,10 @@ def standing_of(connection: Connection, server: Server, migrations: Path) -> Sta
     return stands(server, seen, revision, migrations)
 
 
-def bring_up(engine: Engine, server: Server, migrations: Path) -> None:
+def bring_up(connection: Connection, server: Server, migrations: Path) -> None:
     """Make or upgrade the tables in one transaction. Others wait for it and find nothing left to do."""
-    with translated(server, "made or upgraded"), engine.begin() as connection:
+    with connection.begin():
+        connection.execute(text("BEGIN"))
         _wait_for_lock(connection, server)
         if standing_of(connection, server, migrations) is not Standing.CURRENT:
             migrate(connection, server.name, migrations)

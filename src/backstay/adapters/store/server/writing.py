@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Connection, text
+import psycopg
+from sqlalchemy import Connection
 
 from backstay.adapters.store.schema import MIGRATIONS, Standing
 from backstay.adapters.store.server.address import Server
-from backstay.adapters.store.server.engine import for_reading, translated, writing_engine
+from backstay.adapters.store.server.engine import translated, writing_engine
 from backstay.adapters.store.server.faults import Away
 from backstay.adapters.store.server.patience import OPENING_S, PATIENCE_S, Tell, persist, tell_on_stderr
+from backstay.adapters.store.server.questions import NOW, Rows, asked
 from backstay.adapters.store.server.upgrade import bring_up, standing_of
 from backstay.errors import StoreError
 
@@ -31,12 +33,12 @@ T = TypeVar("T")
 KEPT_S: Final = 24 * 3600.0
 """How long the last key of a process that is gone stays: far longer than anybody could ask for it."""
 
-_ENTER: Final = text(
-    "WITH gone AS (DELETE FROM writes WHERE key = ANY(:settled) OR at < :oldest)"
-    " INSERT INTO writes (key, at) VALUES (:key, CAST(extract(epoch FROM clock_timestamp()) AS float8))"
-    " ON CONFLICT DO NOTHING RETURNING at"
-)
-_NOW: Final = text("SELECT CAST(extract(epoch FROM clock_timestamp()) AS float8)")
+_BEGIN: Final = """
+BEGIN;
+WITH gone AS (DELETE FROM writes WHERE key = ANY(%(settled)s) OR at < %(oldest)s)
+INSERT INTO writes (key, at) VALUES (%(key)s, CAST(extract(epoch FROM clock_timestamp()) AS float8))
+ON CONFLICT DO NOTHING RETURNING at
+"""
 
 
 @dataclass
@@ -57,7 +59,6 @@ class ServerDatabase:
         self.server = server
         self._tell = tell
         self._engine = writing_engine(server)
-        self._reads = for_reading(self._engine)
         self._here = threading.local()
         self._settled: deque[str] = deque()
         try:
@@ -71,10 +72,10 @@ class ServerDatabase:
     def name(self) -> str:
         return self.server.name
 
-    def rows(self, query: str, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
-        def ask() -> Sequence[dict[str, Any]]:
-            with translated(self.server, "read"), self._reads.connect() as connection:
-                return [row._asdict() for row in connection.execute(text(query), values)]
+    def rows(self, query: str, values: Mapping[str, Any]) -> Rows:
+        def ask() -> Rows:
+            with self._connected("read") as connection:
+                return asked(_psycopg(connection), query, values)
 
         return persist(ask, self.patience_s, self._tell)
 
@@ -92,8 +93,9 @@ class ServerDatabase:
         write: _Write | None = getattr(self._here, "write", None)
         if write is None:
             raise RuntimeError("a write that is not @retried")
-        with translated(self.server, "written"), self._engine.connect() as connection:
-            settled = self._enter(connection, write)
+        with self._connected("written") as connection:
+            whole = connection.begin()
+            settled = self._begin(connection, write)
             try:
                 yield connection
             except BaseException:
@@ -101,7 +103,7 @@ class ServerDatabase:
                 raise
             try:
                 with translated(self.server, "written"):
-                    connection.commit()
+                    whole.commit()
             except Away as away:
                 if not self._happened(write.key, away):
                     raise
@@ -111,21 +113,29 @@ class ServerDatabase:
         write: _Write | None = getattr(self._here, "write", None)
         if write is not None and write.now_s is not None:
             return write.now_s
-
-        def ask() -> float:
-            with translated(self.server, "read"), self._reads.connect() as connection:
-                return float(connection.execute(_NOW).scalar_one())
-
-        return persist(ask, self.patience_s, self._tell)
+        return float(self.rows(NOW, {})[0]["now_s"])
 
     def close(self) -> None:
         self._engine.dispose()
 
     def _make_ready(self, migrations: Path) -> None:
-        with translated(self.server, "opened"), self._reads.connect() as connection:
+        with self._connected("opened") as connection:
             current = standing_of(connection, self.server, migrations) is Standing.CURRENT
         if not current:
-            bring_up(self._engine, self.server, migrations)
+            with self._connected("made or upgraded") as connection:
+                bring_up(connection, self.server, migrations)
+
+    @contextmanager
+    def _connected(self, doing: str) -> Iterator[Connection]:
+        """A connection that is given back afterwards, unless something ails it: a new one may be well."""
+        with translated(self.server, doing), self._engine.connect() as connection:
+            try:
+                with translated(self.server, doing):
+                    yield connection
+            except BaseException as error:
+                if not connection.invalidated and (isinstance(error, Away) or _psycopg(connection).closed):
+                    connection.invalidate()
+                raise
 
     @contextmanager
     def _writing(self, write: _Write) -> Iterator[None]:
@@ -137,18 +147,16 @@ class ServerDatabase:
         finally:
             self._here.write = before
 
-    def _enter(self, connection: Connection, write: _Write) -> list[str]:
+    def _begin(self, connection: Connection, write: _Write) -> list[str]:
         """Begin the transaction with its key, which gives the server's time; the keys of others that went with it."""
         settled = self._take_settled()
-        values = {"key": write.key, "settled": settled, "oldest": self._oldest}
         try:
-            now_s = connection.execute(_ENTER, values).scalar_one_or_none()
+            write.now_s = _entered(connection, write.key, settled, self._oldest)
         except BaseException:
             self._settled.extend(settled)
             raise
-        if now_s is None:
+        if write.now_s is None:
             raise RuntimeError("a write with two transactions")
-        write.now_s = float(now_s)
         self._oldest = 0.0  # once is enough
         return settled
 
@@ -164,11 +172,10 @@ class ServerDatabase:
         """Whether a transaction whose commit got no answer is done. StoreError when nobody can tell in time."""
 
         def enter_again() -> bool:
-            with translated(self.server, "written"), self._engine.connect() as connection:
-                values = {"key": key, "settled": [], "oldest": 0.0}
-                entered = connection.execute(_ENTER, values).scalar_one_or_none()
-                connection.rollback()
-                return entered is None
+            with self._connected("written") as connection, connection.begin() as whole:
+                is_new = _entered(connection, key) is not None
+                whole.rollback()
+                return not is_new
 
         try:
             return persist(enter_again, self.patience_s, self._tell)
@@ -178,3 +185,24 @@ class ServerDatabase:
                 hint=error.hint,
                 state="whether the last write happened is not known; `backstay status` shows it once the store answers",
             ) from away
+
+
+def _entered(
+    connection: Connection, key: str, settled: Sequence[str] = (), oldest: float = 0.0
+) -> float | None:
+    """Begin a transaction and enter `key`: the server's time in epoch seconds, or None when it is there already.
+
+    Waits for a transaction that has entered the key and not ended. All in one message, for each takes its time.
+    """
+    with psycopg.ClientCursor(_psycopg(connection)) as cursor:
+        cursor.execute(_BEGIN, {"key": key, "settled": list(settled), "oldest": oldest})
+        cursor.nextset()
+        row = cursor.fetchone()
+        return float(row[0]) if row else None
+
+
+def _psycopg(connection: Connection) -> psycopg.Connection[Any]:
+    """The connection beneath one of SQLAlchemy's."""
+    beneath = connection.connection.driver_connection
+    assert isinstance(beneath, psycopg.Connection)
+    return beneath
