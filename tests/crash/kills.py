@@ -12,16 +12,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from backstay.adapters.store import open_reader
+from backstay.ports.store import Reader
 from tests.crash.aftermath import assert_whole
 from tests.load.control import Load
 from tests.page import Page
 from tests.shop import workers_of
 
 RECOVERY_DIES = 0.25
-"""Share of the recoveries that are killed as well, again and again."""
+"""Share of the recoveries that are killed as well, and of those that recover from that."""
+
+RECOVERIES = 2
+"""How many recoveries of one deployment may be killed: after the third one a person is called."""
 
 BY_DEPLOY = 0.25
 """Share of the recoveries that are left to the next deploy."""
+
+EARLY = 0.1
+"""Share of the kills that meet a worker which still waits for its order."""
+
+PLANNING_S = 0.3
 
 CLIENT_DIES = 0.2
 """Share of the kills that take the command which follows along with the worker."""
@@ -29,7 +38,8 @@ CLIENT_DIES = 0.2
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill -9 that met a living worker: of which command, how long after its worker began, in which step."""
+    """One kill -9 that met a living worker: of which command, how long after its worker began, and what the journal
+    said last."""
 
     verb: str
     at_s: float
@@ -125,12 +135,12 @@ class Lane:
         """
         client = self.page.start(*words)
         try:
-            worker = self._worker_of(client)
-            if worker is None and may_be_done:
-                return False
+            early = self.chance.random() < EARLY
+            worker = self._worker_of(client) if early else self._at_work(client)
             if worker is None:
-                raise AssertionError(f"{words} started no worker: {client.wait()}")
-            at_s = self.chance.uniform(0, self.expected[verb])
+                assert may_be_done, (words, client.wait(), self.page.said.read_text())
+                return False
+            at_s = self.chance.uniform(0, PLANNING_S if early else self.expected[verb])
             time.sleep(at_s)
             step = self._step()
             if not _kill(worker):
@@ -144,6 +154,8 @@ class Lane:
             client.wait(300)
 
     def _worker_of(self, client: subprocess.Popen[bytes], seconds: float = 60) -> int | None:
+        """The command's worker as soon as it is there, which is before it has anything to do; None when the command ends
+        without one."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = list(workers_of(self.page.folder / "h"))
@@ -154,9 +166,24 @@ class Lane:
             time.sleep(0.02)
         return None
 
+    def _at_work(self, client: subprocess.Popen[bytes], seconds: float = 60) -> int | None:
+        """The command's worker as soon as it holds the lease; None when the command ends without one."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            held = self._store().lease(self.page.name, "dev")
+            if held is not None and held.owner.pid in workers_of(self.page.folder / "h"):
+                return held.owner.pid
+            if client.poll() is not None:
+                return None
+            time.sleep(0.02)
+        return None
+
+    def _store(self) -> Reader:
+        return open_reader(self.page.folder / "h" / "state.db")
+
     def _step(self) -> str:
         """The newest entry of the journal."""
-        store = open_reader(self.page.folder / "h" / "state.db")
+        store = self._store()
         newest = store.history(self.page.name, "dev")[-1]
         steps = store.steps(newest.id)
         return f"{steps[-1].name} {steps[-1].state}" if steps and not newest.state.is_final else "(between)"
@@ -165,8 +192,9 @@ class Lane:
         """Have the dead deployment brought to an end, through deaths of the recovery itself: by `recover`, or by the
         next deploy."""
         dead = self.page.history()[0]["deployment"]
-        while self.chance.random() < RECOVERY_DIES:
-            self._killed("recover", ["recover", "dev"], may_be_done=True)
+        for _ in range(RECOVERIES):
+            if self.chance.random() < RECOVERY_DIES:
+                self._killed("recover", ["recover", "dev"], may_be_done=True)
         if self.chance.random() < BY_DEPLOY:
             self._deploy()
         else:
@@ -185,7 +213,7 @@ class Lane:
     def _whole(self, verb: str, words: list[str], statuses: Sequence[int] = (0,)) -> None:
         """A command that nobody disturbs; remembers how long its worker worked."""
         client = self.page.start(*words)
-        began = time.monotonic() if self._worker_of(client) is not None else None
+        began = time.monotonic() if self._at_work(client) is not None else None
         status = client.wait(300)
         if began is not None:
             self.expected[verb] = time.monotonic() - began

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.crash.aftermath import assert_whole
-from tests.faults.matrix import seen
+from tests.faults.matrix import ROWS, Row, seen
 from tests.faults.scene import (
     container,
     deploying,
@@ -32,6 +36,8 @@ from tests.world import World
 from tests.world.private import private_world, start_dockerd
 
 pytestmark = pytest.mark.world
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def daemon(world: World) -> int:
@@ -103,6 +109,20 @@ def test_the_daemon_killed_before_the_switch_costs_the_deploy_and_a_moment(far_p
     settled = back + patience()
     assert [f for f in report.failures if not killed - 0.1 <= f.time <= settled] == [], report.table()
     assert assert_whole(page) == other
+
+
+@pytest.mark.long
+def test_with_ports_carried_by_the_kernel_a_dead_daemon_is_not_missed(page_images: World) -> None:
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-m", "tests.faults.kernel_ports"],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    row = Row("kill -9 of dockerd for 2 s in the bake, `userland-proxy: false`", told["requests"], told["failed"],
+              told["bad"], None, told["status"], "nobody notices")  # fmt: skip
+    ROWS.append(row)
+    assert (told["failed"], told["status"], told["state"]) == (0, 0, "succeeded")
 
 
 def test_a_release_that_turns_bad_is_reversed_although_the_engine_hangs(far_page: Page) -> None:
