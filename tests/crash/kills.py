@@ -154,7 +154,7 @@ class Lane:
             client.wait(300)
 
     def _worker_of(self, client: subprocess.Popen[bytes], seconds: float = 60) -> int | None:
-        """The command's worker as soon as it is there, which is before it has anything to do; None when the command ends
+        """The command's worker as soon as it is there, before it has anything to do; None when the command ends
         without one."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
