@@ -136,6 +136,7 @@ def backup_ports(store: Store) -> BackupPorts:
 
 def world(where: Place, environment: Environment, store: Store) -> World:
     """All ports of one environment, wired."""
+    from backstay.adapters.leftovers import StateFolder
     from backstay.pipeline.run import World
 
     return World(
@@ -148,7 +149,17 @@ def world(where: Place, environment: Environment, store: Store) -> World:
         clock=SystemClock(),
         host=host(),
         home=str(where.home),
+        leftovers=StateFolder(where.home),
     )
+
+
+def looking(where: Place, environment: Environment, reader: Reader) -> World:
+    """The ports of one environment over a store that can only be read: for a look at what recovery would do."""
+    from typing import cast
+
+    from backstay.ports.store import Store
+
+    return world(where, environment, cast(Store, reader))
 
 
 def digest_of(where: Place, environment: Environment) -> Callable[[str, str], str]:
@@ -233,6 +244,7 @@ def preload() -> None:
     """Import what every runbook needs before its first effect, so that a worker need not do it."""
     import backstay.adapters.haproxy
     import backstay.adapters.http
+    import backstay.adapters.leftovers
     import backstay.adapters.postgres
     import backstay.adapters.store.writer
     import backstay.pipeline.recover

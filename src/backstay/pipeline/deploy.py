@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from backstay.domain.plan import wants_backup
 from backstay.errors import BackstayError, LeaseLost
+from backstay.pipeline.orphans import sweep
 from backstay.pipeline.outcome import fail, succeed
 from backstay.pipeline.run import Run
 from backstay.pipeline.saga import Saga, Step
@@ -41,6 +42,7 @@ def deploy(run: Run) -> None:
     """
     saga = Saga(run, STEPS)
     try:
+        sweep(run)
         saga.do(CHECK)
         saga.do(SNAPSHOT)
         saga.do(ROUTER)

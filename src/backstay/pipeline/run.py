@@ -18,6 +18,7 @@ from backstay.ports.clock import Clock
 from backstay.ports.database import Database
 from backstay.ports.engine import Engine, Login
 from backstay.ports.host import Host
+from backstay.ports.leftovers import Leftovers, NoLeftovers
 from backstay.ports.prober import Prober
 from backstay.ports.router import Router
 from backstay.ports.secrets import SecretSource
@@ -48,6 +49,7 @@ class World:
     clock: Clock
     host: Host
     home: str
+    leftovers: Leftovers = field(default_factory=NoLeftovers)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from backstay.domain.room import Connections, Reach
@@ -15,7 +16,7 @@ CONTENT = b"dump"
 
 class FakeDatabase:
     """Remembers its dumps and their sizes. `fault` is the message of the next failures; `undeletable` stay;
-    `unreachable` makes `reach` fail with that reason."""
+    `unreachable` makes `reach` fail with that reason. `half_way` is called while a dump is written."""
 
     def __init__(self) -> None:
         self.unreachable: str | None = None
@@ -25,6 +26,7 @@ class FakeDatabase:
         self.orders: list[DumpOrder] = []
         self.files: dict[Path, int] = {}
         self.notes: tuple[str, ...] = ()
+        self.half_way: Callable[[str], None] = lambda what: None
 
     @property
     def dumps(self) -> list[Path]:
@@ -37,6 +39,10 @@ class FakeDatabase:
         path = order.folder / f"{order.name}.dump"
         if path in self.files:
             raise NameTaken(f"{path} is there already")
+        partial = path.with_name(path.name + ".partial")
+        self.files[partial] = 0
+        self.half_way("database.dump, partial")
+        del self.files[partial]
         self.orders.append(order)
         self.files[path] = len(CONTENT)
         return Dump(path, len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), self.notes)
@@ -48,6 +54,12 @@ class FakeDatabase:
         if self.undeletable is not None:
             raise DatabaseError(self.undeletable)
         self.files.pop(dump, None)
+
+    def sweep(self, folder: Path) -> list[str]:
+        left = [path for path in self.files if path.parent == folder and path.name.endswith(".partial")]
+        for path in left:
+            del self.files[path]
+        return [path.name for path in left]
 
     def reach(self, url: Secret, role: str, deadline_s: float) -> Reach:
         if self.unreachable is not None:

@@ -50,6 +50,9 @@ class PostgresTools:
                 hint=f"free space on the disk of {order.folder}, or mend the folder's owner and mode",
             ) from error
 
+    def sweep(self, folder: Path) -> list[str]:
+        return sweep(folder)
+
     def size_of(self, dump: Path) -> int | None:
         try:
             return dump.stat().st_size

@@ -97,12 +97,15 @@ def make_folder(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
-def sweep(folder: Path) -> None:
-    """Remove what writers that died left in `folder`; files that are being written stay."""
+def sweep(folder: Path) -> list[str]:
+    """Remove what writers that died left in `folder`, and tell its names; files that are being written stay."""
+    removed = []
     for left in folder.glob(f"*{SUFFIX}"):
         with contextlib.suppress(OSError), left.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()
+            removed.append(left.name)
+    return removed
 
 
 def settle(drafts: Sequence[Draft]) -> None:
