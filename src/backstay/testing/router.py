@@ -117,7 +117,7 @@ class FakeRouter:
         return RouterState(
             running=True,
             token=self.token,
-            weights={slot: 100 if slot is self.live else 0 for slot in Slot},
+            weights={slot: 100 if slot is self.live and slot in self.loaded else 0 for slot in Slot},
             up={slot: frozenset(routes.upstreams or ()) for slot, routes in self.loaded.items()},
             in_flight=dict.fromkeys(Slot, 0),
             held=self.held,
