@@ -27,6 +27,7 @@ NAMES = (
     "lease",
     "backup",
     "rehearsal",
+    "continuous",
     "switches",
 )
 

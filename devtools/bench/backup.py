@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -48,6 +48,17 @@ KEYS = (
 CHUNK = 500_000
 """Rows per statement: none may take longer than the world waits for an answer."""
 
+ACCOUNTS_OF_2_GB, ORDERS_OF_2_GB = 7_500_000, 1_600_000
+
+
+def statements(accounts: int, orders: int) -> Iterator[str]:
+    """SQL that makes and fills the tables, so many rows each, in statements that none takes long."""
+    yield TABLES
+    for query, rows in ((ACCOUNTS, accounts), (ORDERS, orders)):
+        for first in range(1, rows + 1, CHUNK):
+            yield query.format(first=first, last=min(first + CHUNK - 1, rows))
+    yield from KEYS
+
 
 @dataclass
 class Times:
@@ -68,7 +79,7 @@ def measure(world: World) -> Result:
     """Shares of the scripts' time and size, by turns. Raises BenchError."""
     large, small = world.create_database(NAME), world.create_database(SMALL)
     try:
-        _fill(world, large, 7_500_000, 1_600_000)
+        _fill(world, large, ACCOUNTS_OF_2_GB, ORDERS_OF_2_GB)
         _fill(world, small, 375_000, 80_000)
         world.query("CHECKPOINT", NAME)
         size = int(world.query(f"SELECT pg_database_size('{NAME}')"))
@@ -82,14 +93,8 @@ def measure(world: World) -> Result:
 
 
 def _fill(world: World, database: DatabaseUrls, accounts: int, orders: int) -> None:
-    role = f'SET ROLE "{database["user"]}"; '
-    world.query(role + TABLES, database["name"])
-    for query, rows in ((ACCOUNTS, accounts), (ORDERS, orders)):
-        for first in range(1, rows + 1, CHUNK):
-            last = min(first + CHUNK - 1, rows)
-            world.query(role + query.format(first=first, last=last), database["name"])
-    for query in KEYS:
-        world.query(role + query, database["name"])
+    for statement in statements(accounts, orders):
+        world.query(f'SET ROLE "{database["user"]}"; {statement}', database["name"])
 
 
 class _Compared:

@@ -161,7 +161,11 @@ class TestFingerprintsThatTakeTooLong:
     def test_when_the_server_hangs_meanwhile(
         self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Snapshot, "is_taken", property(lambda self: server.freeze() is not None))
+        def never_after_a_freeze(snapshot: Snapshot) -> bool:
+            server.freeze()
+            return False
+
+        monkeypatch.setattr(Snapshot, "is_taken", property(never_after_a_freeze))
         monkeypatch.setattr(dump_module, "PING_EVERY_S", 0.2)
         monkeypatch.setattr(dump_module, "ANSWER_S", 1.0)
         monkeypatch.setattr(PostgresDump, "_write_globals", lambda self, into: None)
@@ -175,7 +179,12 @@ class TestFingerprintsThatTakeTooLong:
         self, database: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         waiting: list[bool] = []
-        monkeypatch.setattr(Snapshot, "is_taken", property(lambda self: bool(waiting.append(True))))
+
+        def never(snapshot: Snapshot) -> bool:
+            waiting.append(True)
+            return False
+
+        monkeypatch.setattr(Snapshot, "is_taken", property(never))
         with pytest.raises(DatabaseError, match="stopped on request"):
             dump(database["host"], tmp_path, stopped=lambda: bool(waiting))
         assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 
-from backstay.adapters.store import journal, leases, outbox
+from backstay.adapters.store import duties, journal, leases, outbox
 from backstay.adapters.store.codec import DEPLOYMENT_FIELDS, encode, from_row, timestamp, to_row
 from backstay.adapters.store.database import Database, retried
 from backstay.adapters.store.reader import SqlReader
@@ -42,7 +42,7 @@ _WHERE: Final = (
 )
 
 
-class SqlStore(SqlReader, outbox.SqlOutbox):
+class SqlStore(SqlReader, outbox.SqlOutbox, duties.SqlDuties):
     """A store in `database`. Safe to use from several threads.
 
     Times are those of the clock that all users of the database share, unless `clock` is given. Raises StoreError
