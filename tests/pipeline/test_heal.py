@@ -66,6 +66,12 @@ def test_stopped_containers_start_again_and_the_router_with_the_recorded_slot(wa
     assert warm.store.lease("shop", "dev") is None
 
 
+def test_a_container_that_its_engine_starts_again_is_left_to_it(warm: Town) -> None:
+    live = warm.store.slots("shop", "dev").mappings[Slot.GREEN].placements["backend"].container
+    warm.engine.change(live, running=False, restarting=True)
+    assert order(warm) == Order()
+
+
 def test_traffic_that_was_led_elsewhere_comes_back(warm: Town) -> None:
     warm.router.live = warm.router.filed = Slot.BLUE
     assert [d.cure for d in order(warm).cured] == [Cure.FLIP]
