@@ -131,5 +131,5 @@ def test_status_elsewhere_says_that_it_cannot_see(team: Team, town: Town) -> Non
         look = Look(town.store, town.engine, town.router, town.prober, Named(host), town.clock)
         return status(look, APP, ENV)["drift"]
 
-    assert drift("two") == [{"what": "control host", "expected": "one", "found": "two"}]
+    assert drift("two") == [{"what": "control host", "expected": "one", "found": "two", "cure": None}]
     assert drift("one") == []
