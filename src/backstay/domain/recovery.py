@@ -134,7 +134,7 @@ class Story:
         """Whether going forward is what was meant, if the world allows it."""
         if self.reversing:
             return False
-        if self.kind is DeploymentKind.RESTORE:
+        if self.held:
             return self.opening
         return self.proven or self.kind is DeploymentKind.ROLLBACK
 
@@ -147,7 +147,7 @@ class Story:
 def asks(story: Story, carries: bool | None) -> frozenset[Side]:
     """Whose health the decision depends on; nobody else is asked, for a slot that hangs takes seconds not to answer."""
     if story.held:
-        return frozenset({Side.TARGET}) if story.opening and story.is_to_finish else frozenset()
+        return frozenset({Side.TARGET}) if story.is_to_finish else frozenset()
     if story.proven and story.is_to_finish:
         return frozenset(Side)
     if not carries:
@@ -175,7 +175,8 @@ def decide(story: Story, seen: Observed, tried: int) -> Decision:
 
 def _behind_hold(story: Story, seen: Observed) -> Decision:
     """While requests are held nobody writes, so all can be taken back with nothing lost. Once they went through people
-    have written to the changed database: then nothing goes back by itself, whatever the slots say."""
+    have written to the changed database: then nothing goes back by itself, whatever the slots say. A release that was
+    not watched to its end is watched again, as there is no other way left."""
     if not story.opening or seen.opened is False:
         return Decision(
             Course.UNDO, "nobody has written since the requests were held: nothing is lost by going back"
@@ -184,7 +185,8 @@ def _behind_hold(story: Story, seen: Observed) -> Decision:
         why = "the router does not tell whether people have written to the changed database"
         return Decision(Course.STAY, why, calls_person=True)
     if story.is_to_finish and seen.target is Pulse.ANSWERS:
-        return Decision(Course.FORWARD, "it was proven, and people have written to the changed database")
+        how = "it was proven" if story.proven else "it answers, and is watched"
+        return Decision(Course.FORWARD, f"people have written to the changed database, and {how}")
     why = "people have written to the changed database, which going back would lose"
     return Decision(Course.STAY, why, calls_person=True)
 
