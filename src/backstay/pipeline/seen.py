@@ -13,4 +13,6 @@ def seen_container(container: Container) -> SeenContainer:
 
 
 def seen_router(state: RouterState) -> SeenRouter:
-    return SeenRouter(state.running, state.kept, state.weights, state.recorded, state.addresses, state.up)
+    return SeenRouter(
+        state.running, state.kept, state.weights, state.recorded, state.addresses, state.up, state.held
+    )
