@@ -16,7 +16,7 @@ from backstay.errors import BackstayError, Locked
 if TYPE_CHECKING:
     from backstay.domain.drift import Drift
     from backstay.pipeline.maintain import Order
-    from backstay.ports.store import Store
+    from backstay.ports.store import Reader, Store
 
 EPILOG = """\b
 Examples:
@@ -67,12 +67,24 @@ def _act(settings: Settings, found: Project, environment: str, document: dict[st
     from backstay.pipeline.maintain import maintain
 
     store = found.store()
+    if _lives_elsewhere(store, found.app, document):
+        return
     starting = beginner(found.where, store, found.receivers(environment))
     ended = starting.recover(found.app, environment, lambda dead: _watch(settings, store, dead))
     if ended is not None:
         _record_end(document, ended, store)
     order = maintain(starting, found.app, environment, lambda e: wiring.world(found.where, e, store))
     _record_order(document, order, store, found.app)
+
+
+def _lives_elsewhere(store: Reader, app: str, document: dict[str, Any]) -> bool:
+    """Whether another control host looks after the environment; it is left alone then."""
+    from backstay.pipeline.home import elsewhere
+
+    home = elsewhere(store, wiring.host(), app, document["environment"])
+    if home is not None:
+        document["left_alone"] = f"it lives on control host {home}; run this there"
+    return home is not None
 
 
 def _watch(settings: Settings, store: Store, dead: str) -> None:
@@ -96,6 +108,8 @@ def _foresee(settings: Settings, found: Project, environment: str) -> dict[str, 
     document = {**_blank(environment), "dry_run": True}
     look = wiring.look(found.where, found.app, environment)
     try:
+        if _lives_elsewhere(look.store, found.app, document):
+            return document
         active = unfinished(look.store, found.app, environment)
         if active is not None and not is_dead(look, active):
             document["left_alone"] = f"{active.id} is under way ({active.state}), and its worker lives"

@@ -12,6 +12,7 @@ from backstay.domain.lease import Lease
 from backstay.errors import EngineError
 from backstay.pipeline.begin import Beginner
 from backstay.pipeline.heal import Healed, heal, look
+from backstay.pipeline.home import refuse_elsewhere
 from backstay.pipeline.orphans import find_orphans, sweep
 from backstay.pipeline.record import from_record
 from backstay.pipeline.run import Run, World
@@ -56,9 +57,11 @@ def maintain(
     """Heal and sweep under a lease of our own. Raises Locked when somebody acts here, LeaseLost.
 
     With `only_if_seen`, for who looks often: a lease is taken only when something is seen to be out of order, and files
-    that were left behind wait until then.
+    that were left behind wait until then. UsageError on a control host where the environment does not live: nothing
+    of it is here, so all would seem to be gone.
     """
     store = beginner.store
+    refuse_elsewhere(store, beginner.host, app, environment)
     found = (
         find(store, app, environment, world_of)
         if only_if_seen or not keeper_of(store, app, environment)
