@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from tests.load.control import Load
 from tests.load.plan import LoadPlan
@@ -43,7 +43,7 @@ routes:
   - {{path: /, component: frontend}}
 database: {{url_secret: DATABASE_URL, backup_url_secret: BACKUP_URL}}
 registry: {{username_secret: REGISTRY_USER, password_secret: REGISTRY_PASSWORD}}
-smoke:
+smoke:{products}
   - {{name: api root, path: /api/v1/, expect: {{status: 200, json: {{"$.database": connected}}{under}}}}}
 environments:
   dev:
@@ -51,10 +51,14 @@ environments:
     hosts: [local]
     router: {{bind: "127.0.0.1:{port}"}}
     ports: "{first}-{last}"
-    policy: {{bake: {bake}}}
+    policy: {{bake: {bake}, rehearsal: {rehearsal}}}
     secrets: {{file: secrets.env}}
     notify: {notify}
 """
+
+PRODUCTS = """
+  - {name: products, path: /api/v1/products/, expect: {status: 200}}"""
+"""What v2 cannot answer any more on a database that v7 migrated."""
 
 
 @dataclass
@@ -87,10 +91,11 @@ class Shop:
     notify: tuple[str, ...] = ()
     store: str = ""
     variables: dict[str, str] = field(default_factory=dict)
+    rehearsal: str = "off"
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bs-")))
     port: int = 0
 
-    def __enter__(self) -> Shop:
+    def __enter__(self) -> Self:
         self.urls = self.world.create_database(self.name)
         self.port = self.port or free_port()
         self.configure()
@@ -101,6 +106,9 @@ class Shop:
             f"REGISTRY_USER={self.world.registry.user}\nREGISTRY_PASSWORD={self.world.registry.password}\n"
         )
         return self
+
+    def rehearse_from_now_on(self) -> None:
+        self.configure(rehearsal="always")
 
     def configure(self, **changes: Any) -> None:
         """Write backstay.yml, with some of its values changed."""
@@ -114,6 +122,8 @@ class Shop:
                 bake=self.bake,
                 deadline=self.deadline,
                 under=self.under,
+                rehearsal=self.rehearsal,
+                products=PRODUCTS if self.rehearsal != "off" else "",
                 notify=json.dumps(self.notify),
                 first=first,
                 last=first + 99,

@@ -19,12 +19,14 @@ NAMES = (
     "memory",
     "overhead",
     "rollback",
+    "recovery",
     "smoke",
     "check",
     "notify",
     "journal",
     "lease",
     "backup",
+    "rehearsal",
     "switches",
 )
 

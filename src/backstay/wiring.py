@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from backstay.domain.secret import Secret
     from backstay.pipeline.run import World
     from backstay.ports.clock import Clock
+    from backstay.ports.cluster import Clusters
     from backstay.ports.database import Database
     from backstay.ports.engine import Engine
     from backstay.ports.host import Host
+    from backstay.ports.linter import Linter
     from backstay.ports.prober import Prober
     from backstay.ports.receivers import Receivers
     from backstay.ports.router import Router
+    from backstay.ports.scratch import Scratches
     from backstay.ports.secrets import SecretSource
     from backstay.ports.store import Reader, Store
 
@@ -129,9 +132,101 @@ def database() -> Database:
     return PostgresTools()
 
 
+@dataclass(frozen=True, slots=True)
+class BackupLook:
+    """What a look at backups needs; nothing of it writes."""
+
+    store: Reader
+    database: Database
+
+
+def backup_look(where: Place) -> BackupLook:
+    """The catalog and the disk, to look at."""
+    return BackupLook(open_reader(where), database())
+
+
+def linter() -> Linter:
+    """The linter of migrations."""
+    from backstay.adapters.squawk import Squawk
+
+    return Squawk()
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyPorts:
+    """What the verification of a backup works with."""
+
+    store: Store
+    database: Database
+    scratches: Scratches
+    clock: Clock
+
+
+def verify_ports(store: Store, where: Place, environment: Environment | None) -> VerifyPorts:
+    """All ports of a verification, wired."""
+    return VerifyPorts(store, database(), scratches(where, environment), SystemClock())
+
+
+def scratches(where: Place, environment: Environment | None) -> Scratches:
+    """Scratch servers of an environment; of none, where there is no configuration."""
+    from backstay.adapters.scratch import OpenScratches
+    from backstay.ports.engine import Login
+
+    if environment is None:
+        return OpenScratches(where.home / "scratch", engine())
+
+    def login() -> Login | None:
+        source = environment.registry
+        if source is None:
+            return None
+        values = secrets(environment).read()
+        return Login(values[source.username_secret].reveal(), values[source.password_secret])
+
+    return OpenScratches(
+        where.home / "scratch",
+        engine(where, environment),
+        lambda name: secrets(environment).read().get(name),
+        login,
+    )
+
+
+def clusters() -> Clusters:
+    """The servers that hold live databases."""
+    from backstay.adapters.postgres import PostgresClusters
+
+    return PostgresClusters()
+
+
 def backup_ports(store: Store) -> BackupPorts:
     """All ports of a backup, wired."""
     return BackupPorts(store, database(), SystemClock())
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePorts:
+    """What a look before a restore needs; nothing of it writes."""
+
+    store: Reader
+    database: Database
+
+
+def restore_ports(store: Reader) -> RestorePorts:
+    """All ports of a look before a restore, wired."""
+    return RestorePorts(store, database())
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacedPorts:
+    """What looking after replaced databases needs."""
+
+    store: Reader
+    clusters: Clusters
+    clock: Clock
+
+
+def replaced_ports(store: Reader) -> ReplacedPorts:
+    """All ports of looking after replaced databases, wired."""
+    return ReplacedPorts(store, clusters(), SystemClock())
 
 
 def world(where: Place, environment: Environment, store: Store) -> World:
@@ -149,6 +244,9 @@ def world(where: Place, environment: Environment, store: Store) -> World:
         clock=SystemClock(),
         host=host(),
         home=str(where.home),
+        scratches=scratches(where, environment),
+        linter=linter(),
+        clusters=clusters(),
         leftovers=StateFolder(where.home),
     )
 

@@ -163,7 +163,7 @@ EDITS: Final[dict[str, tuple[str, str, int, str]]] = {
         "{url_secret: DATABASE_URL}",
         "{url_secret: A, scratch: here}",
         15,
-        "must be auto, url:URL or container:IMAGE",
+        "must be auto, url:SECRET (the name of a secret",
     ),
     "smoke twice": (
         "environments:",

@@ -11,7 +11,7 @@ import pytest
 
 from backstay.config import Severity, check, find, json_schema, load, outline, show, state_home
 from backstay.domain.environment import Bind, DatabaseSource, RegistrySource
-from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Triggers
+from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Trial, Triggers
 from backstay.domain.release import Health, Route
 from backstay.domain.smoke import Expectation
 from backstay.errors import ConfigError
@@ -52,7 +52,7 @@ def test_the_full_file_becomes_environments(tmp_path: Path) -> None:
     assert (dev.secrets_file, uat.secrets_file) == (str(tmp_path / ".secrets/dev.env"), "/etc/shop/uat.env")
     assert (dev.backups, uat.backups) == ("/srv/state/backups/dev", str(tmp_path / "dumps"))
     assert dev.ports == (20000, 20999)
-    assert dev.database == DatabaseSource("DATABASE_URL", "BACKUP_URL")
+    assert dev.database == DatabaseSource("DATABASE_URL", "BACKUP_URL", admin_url_secret="BACKUP_URL")
     assert dev.registry == RegistrySource("REGISTRY_USER", "REGISTRY_PASSWORD")
     assert dev.smoke[0].expect == Expectation(
         200, {"$.database": "connected"}, {"content-type": "json"}, None, 2.0
@@ -68,6 +68,8 @@ def test_the_full_file_becomes_environments(tmp_path: Path) -> None:
         smoke_every_s=None,
         accept=("disk",),
         triggers=Triggers(error_points=0.1, slow_answer_s=3.0),
+        rehearsal=Trial.ALWAYS,
+        verify=Trial.ALWAYS,
     )
 
 
@@ -232,7 +234,6 @@ def test_warnings_and_notices(tmp_path: Path) -> None:
     assert keys == {
         "30 warning environments.prod.router.bind",
         "7 notice components.backend.workdir",
-        "21 notice database.scratch",
         "27 notice environments.uat.router.bind",
     }
     assert "30: warning" in told[0]

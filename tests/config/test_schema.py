@@ -156,6 +156,7 @@ HEADINGS: Final = {
     "Health": "components.NAME.health",
     "Route": "routes",
     "Database": "database",
+    "Copy": "database.copy",
     "Smoke": "smoke",
     "Expect": "smoke.expect",
     "Registry": "registry",

@@ -152,7 +152,7 @@ def test_a_deployment_begins_by_clearing_away_and_a_sweeper_that_fails_stops_not
     leave(warm, "shop-dev-backend-d1-migrate", **{"backstay.role": "migrate"})
     ended = warm.deploy("v3")
     story = warm.kinds(ended.id)
-    assert ended.exit_status == 0 and story.index("orphan_removed") < story.index("step_started")
+    assert ended.exit_status == 0 and story.index("orphan_removed") < story.index("image_pulled")
 
     def broken(folder: Path) -> list[str]:
         raise Locked("not now")

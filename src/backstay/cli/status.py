@@ -12,6 +12,12 @@ from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
 from backstay.domain.duration import format_duration
 
+HELD = {
+    "writes": "what would write waits, then gets the maintenance page",
+    "all": "every request waits, then gets the maintenance page",
+    "page": "every request gets the maintenance page",
+}
+
 
 @click.command(
     epilog="\b\nExamples:\n  backstay status\n  backstay status prod\n  backstay status prod --json\n"
@@ -43,6 +49,8 @@ def _show(document: dict[str, Any]) -> None:
     _show_slot("standby", document["standby"])
     weights = document["weights"]
     click.echo(f"  traffic   blue {weights['blue']} %, green {weights['green']} %")
+    if held := document["held"]:
+        click.echo(f"  held      {HELD[held]}")
     if active := document["deployment"]:
         worker = active["worker"]
         life = "alive" if worker and worker["alive"] else "dead"
@@ -58,6 +66,8 @@ def _show(document: dict[str, Any]) -> None:
         click.echo(f"  locked    by {lock['owner']} for {lock['purpose']}, until {lock['expires_at']}")
     if backup := document["last_backup"]:
         click.echo(f"  backup    {backup['id']} ({backup['state']}, {format_duration(backup['age_s'])} old)")
+        if backup["notice"]:
+            click.echo(f"  notice    {backup['notice']}")
     for difference in document["drift"]:
         cure = f" (backstay recover: {difference['cure']})" if difference["cure"] else ""
         click.echo(

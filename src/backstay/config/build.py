@@ -8,8 +8,9 @@ from typing import Any
 from backstay.config import schema
 from backstay.config.defaults import filled
 from backstay.domain import environment as domain
+from backstay.domain.backup import BackupKind
 from backstay.domain.notification import Channel
-from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Triggers
+from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Trial, Triggers
 from backstay.domain.release import Component, Health, Route
 from backstay.domain.secret import Secret
 from backstay.domain.smoke import Expectation, SmokeTest
@@ -63,7 +64,21 @@ def _channel(url: Secret) -> Channel:
 
 
 def _database(given: schema.Database | None) -> domain.DatabaseSource | None:
-    return domain.DatabaseSource(given.url_secret, str(given.backup_url_secret)) if given else None
+    if given is None:
+        return None
+    copy = given.copy_
+    return domain.DatabaseSource(
+        url_secret=given.url_secret,
+        backup_url_secret=str(given.backup_url_secret),
+        scratch=given.scratch,
+        admin_url_secret=str(given.admin_url_secret),
+        kind=None if given.backup == "auto" else BackupKind(given.backup),
+        encrypt_to=tuple(given.encrypt_to),
+        identity_secret=given.identity_secret,
+        copy=domain.CopyCommand(tuple(copy.command), tuple(copy.secrets), float(copy.deadline))
+        if copy
+        else None,
+    )
 
 
 def _registry(given: schema.Registry | None) -> domain.RegistrySource | None:
@@ -122,10 +137,17 @@ def _policy(given: schema.Policy) -> Policy:
         migrate_deadline_s=_seconds(given.migrate_deadline),
         lock_timeout_s=_seconds(given.lock_timeout),
         drain_deadline_s=_seconds(given.drain_deadline),
+        hold_deadline_s=_seconds(given.hold_deadline),
+        keep_replaced_s=_seconds(given.keep_replaced),
         keep_backups=given.keep_backups or 0,
         backup_deadline_s=_seconds(given.backup_deadline),
         backup_stall_s=_seconds(given.backup_stall),
+        backup_checksums=bool(given.backup_checksums),
         lease_s=_seconds(given.lease),
+        rehearsal=Trial(given.rehearsal or ""),
+        verify=Trial(given.verify or ""),
+        long_lock_s=_seconds(given.long_lock),
+        longest_lock_s=_seconds(given.longest_lock),
     )
 
 

@@ -27,9 +27,7 @@ def filled(config: schema.Config, name: str, folder: Path, home: Path) -> schema
             "secrets": given.secrets and schema.Secrets(file=str(folder / given.secrets.file)),
         }
     )
-    database = config.database and config.database.model_copy(
-        update={"backup_url_secret": config.database.backup_url_secret or config.database.url_secret}
-    )
+    database = config.database and _database(config.database)
     components = {
         each: component.model_copy(update={"workdir": component.workdir and str(folder / component.workdir)})
         for each, component in config.components.items()
@@ -42,6 +40,12 @@ def filled(config: schema.Config, name: str, folder: Path, home: Path) -> schema
             "store": config.store and store_place(config.store, folder),
         }
     )
+
+
+def _database(given: schema.Database) -> schema.Database:
+    backup = given.backup_url_secret or given.url_secret
+    update = {"backup_url_secret": backup, "admin_url_secret": given.admin_url_secret or backup}
+    return given.model_copy(update=update)
 
 
 def level_of(policy: schema.Policy, environment: str) -> domain.Level:

@@ -121,6 +121,14 @@ def _secrets(document: Document) -> Iterator[Problem]:
             )
 
 
+def _copy(document: Document) -> Iterator[Problem]:
+    at = ("database", "copy", "command")
+    words = document.sequence(*at)
+    if words and not any(isinstance(word, str) and "{path}" in word for word in words):
+        message = "must have {path} in it: the folder that is to be copied"
+        yield document.problem(at, message)
+
+
 def _ports(document: Document) -> Iterator[Problem]:
     needed = 2 * len(document.mapping("components"))
     for name in document.mapping("environments"):
@@ -187,4 +195,4 @@ def _store(document: Document) -> Iterator[Problem]:
         yield document.problem(("store",), message, value=True)
 
 
-_RULES: Final[tuple[Rule, ...]] = (_routes, _components, _engines, _smoke, _secrets, _ports, _store)
+_RULES: Final[tuple[Rule, ...]] = (_routes, _components, _engines, _smoke, _secrets, _copy, _ports, _store)

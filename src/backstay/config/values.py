@@ -23,6 +23,7 @@ MEMORY: Final = r"[0-9]{1,15}[bkmgBKMG]?"
 DURATION: Final = r"[0-9]+(\.[0-9]+)?\s*(ms|s|m|h)"
 IMAGE: Final = r"[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
 HEADER: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+AGE_RECIPIENT: Final = r"age1[a-z0-9]{58}"
 URL_PATH: Final = r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*"
 
 _SIZES: Final = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -263,8 +264,25 @@ def network(value: Any) -> str:
 
 
 def scratch(value: Any) -> str:
-    if not isinstance(value, str) or re.fullmatch(r"auto|(url|container):\S+", value) is None:
-        raise ValueError("must be auto, url:URL or container:IMAGE")
+    form = r"auto|url:[A-Za-z_][A-Za-z0-9_]*|container:\S+"
+    if not isinstance(value, str) or re.fullmatch(form, value) is None:
+        raise ValueError(
+            "must be auto, url:SECRET (the name of a secret that holds the URL) or container:IMAGE"
+        )
+    return value
+
+
+def flag(value: Any) -> bool:
+    if value not in (True, False, "true", "false"):
+        raise ValueError("must be true or false")
+    return value in (True, "true")
+
+
+def age_recipient(value: Any) -> str:
+    if not isinstance(value, str) or re.fullmatch(AGE_RECIPIENT, value) is None:
+        raise ValueError(
+            "must be an age recipient, like age1…; `age-keygen -y FILE` shows that of an identity"
+        )
     return value
 
 

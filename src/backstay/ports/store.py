@@ -151,6 +151,10 @@ class Store(Reader, Protocol):
         """Put a backup into the catalog without a lease (it acts on no environment). False, and nothing is
         written, when the name is there already."""
 
+    def change_backup(self, backup: str, **changes: Any) -> bool:
+        """Change these fields of a catalog entry and no other (state, reason, verified_at, pinned, copied_at …),
+        without a lease. False when it is not there."""
+
     def remove_backup(self, backup: str) -> None:
         """Take a backup out of the catalog; nothing happens when it is not there. Needs no lease either."""
 

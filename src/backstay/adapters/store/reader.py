@@ -109,7 +109,7 @@ class SqlReader:
 
     def backups(self, app: str, environment: str) -> list[Backup]:
         rows = self._rows(
-            f"SELECT * FROM backups WHERE {HERE} ORDER BY created_at DESC, id DESC",
+            f"SELECT * FROM backups WHERE {HERE} ORDER BY number DESC, created_at DESC, id DESC",
             app=app,
             environment=environment,
         )

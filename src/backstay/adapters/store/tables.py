@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 from sqlalchemy import UniqueConstraint as Unique
 
@@ -149,6 +150,21 @@ backups = Table(
     Column("reason", Text, nullable=False),
     Column("deployment", String(255)),
     Column("pinned", Boolean, nullable=False),
+    Column("verified_at", String(32)),
+    Column("content", Boolean, nullable=False, server_default=false()),
+    Column("encrypted", Boolean, nullable=False, server_default=false()),
+    Column("copied_at", String(32)),
+    Column("copy_error", Text),
+    Column("parent", String(255)),
+    Column("database", String(255)),
+    Column("system_identifier", String(32)),
+    Column("server_major", Integer),
+    Column("wal_lsn", String(32)),
+    Column("read_bytes", BigInteger),
+    Column("took_s", Float),
+    Column("number", Integer, nullable=False, server_default="0"),
+    Column("alarm", Text),
+    Column("same_disk", Boolean),
     Index(None, "app", "environment", "created_at"),
 )
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 
 from backstay.adapters.store import journal, leases, outbox
 from backstay.adapters.store.codec import DEPLOYMENT_FIELDS, encode, from_row, timestamp, to_row
@@ -219,21 +219,29 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
     def add_backup(self, token: int, backup: Backup) -> None:
         """Put a backup into the catalog, or change its entry when it is there already."""
         values = to_row(backup)
+        values.pop("number")
         with self.transaction() as connection:
             leases.held_under(connection, backup.app, backup.environment, token)
             if (
                 connection.execute(update(backups).where(backups.c.id == backup.id).values(values)).rowcount
                 == 0
             ):
-                connection.execute(insert(backups).values(values))
+                connection.execute(insert(backups).values(values | {"number": _next_number(connection)}))
 
     @retried
     def record_backup(self, backup: Backup) -> bool:
         with self.transaction() as connection:
             if connection.execute(select(backups.c.id).where(backups.c.id == backup.id)).first():
                 return False
-            connection.execute(insert(backups).values(to_row(backup)))
+            values = to_row(backup) | {"number": _next_number(connection)}
+            connection.execute(insert(backups).values(values))
         return True
+
+    @retried
+    def change_backup(self, backup: str, **changes: Any) -> bool:
+        with self.transaction() as connection:
+            changed = update(backups).where(backups.c.id == backup).values(changes)
+            return connection.execute(changed).rowcount == 1
 
     @retried
     def remove_backup(self, backup: str) -> None:
@@ -296,3 +304,9 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
 
     def _now(self) -> str:
         return timestamp(datetime.fromtimestamp(self.now_s(), UTC))
+
+
+def _next_number(connection: Connection) -> int:
+    """The order of entry, which no clock decides."""
+    highest: int = connection.execute(select(func.coalesce(func.max(backups.c.number), 0))).scalar_one()
+    return highest + 1

@@ -9,6 +9,9 @@ from backstay.domain.step import StepRecord, Truth
 from backstay.pipeline.run import Run
 from backstay.pipeline.steps.start import stop_and_remove
 
+ON_THEIR_OWN = ("rehearsal", "scratch")
+"""Roles of containers that live beside the deployments, and are swept when their own owner died."""
+
 
 class RetireStep:
     name = "retire"
@@ -21,7 +24,11 @@ class RetireStep:
                 {"backstay.app": run.environment.app, "backstay.environment": run.environment.name}
             )
         }
-        displaced = [ours[id_] for id_ in unreferenced(ours, run.slots)]
+        displaced = [
+            ours[id_]
+            for id_ in unreferenced(ours, run.slots)
+            if ours[id_].labels.get("backstay.role") not in ON_THEIR_OWN
+        ]
         stop_and_remove(run, displaced)
         for container in displaced:
             run.tell("container_retired", container.name, step=self.name)
