@@ -228,20 +228,22 @@ def restore_ports(store: Reader) -> RestorePorts:
 
 
 @dataclass(frozen=True, slots=True)
-class ElsewherePorts:
-    """What a restore into another database needs."""
+class ReplacedPorts:
+    """What looking after replaced databases needs."""
 
-    database: Database
+    store: Reader
+    clusters: Clusters
     clock: Clock
 
 
-def elsewhere_ports() -> ElsewherePorts:
-    """All ports of a restore elsewhere, wired."""
-    return ElsewherePorts(database(), SystemClock())
+def replaced_ports(store: Reader) -> ReplacedPorts:
+    """All ports of looking after replaced databases, wired."""
+    return ReplacedPorts(store, clusters(), SystemClock())
 
 
 def world(where: Place, environment: Environment, store: Store) -> World:
     """All ports of one environment, wired."""
+    from backstay.adapters.leftovers import StateFolder
     from backstay.pipeline.run import World
 
     return World(
@@ -257,7 +259,17 @@ def world(where: Place, environment: Environment, store: Store) -> World:
         scratches=scratches(where, environment),
         linter=linter(),
         clusters=clusters(),
+        leftovers=StateFolder(where.home),
     )
+
+
+def looking(where: Place, environment: Environment, reader: Reader) -> World:
+    """The ports of one environment over a store that can only be read: for a look at what recovery would do."""
+    from typing import cast
+
+    from backstay.ports.store import Store
+
+    return world(where, environment, cast(Store, reader))
 
 
 def digest_of(where: Place, environment: Environment) -> Callable[[str, str], str]:
@@ -438,7 +450,11 @@ def start_worker(where: Place, deployment: str, work: Callable[[], int], log: Pa
 
     if is_open(where.store):
         raise RuntimeError(f"the state store {where.store} is open while a worker is started")
-    hidden = where.store.passwords if isinstance(where.store, Server) else ()
+    hidden: tuple[Secret, ...] = ()
+    if isinstance(where.store, Server):
+        import backstay.adapters.store.server.writing  # noqa: F401 - before the copy is made, as `preload`
+
+        hidden = where.store.passwords
     return fork_detached(f"backstay worker {deployment} of {where.home}", work, log, hidden)
 
 
@@ -468,8 +484,9 @@ def preload() -> None:
     """Import what every runbook needs before its first effect, so that a worker need not do it."""
     import backstay.adapters.haproxy
     import backstay.adapters.http
+    import backstay.adapters.leftovers
     import backstay.adapters.postgres
-    import backstay.adapters.store.writer
+    import backstay.adapters.store.opening
     import backstay.pipeline.recover
     import backstay.pipeline.rollback  # noqa: F401
 

@@ -31,8 +31,8 @@ from backstay.domain.wal import Flow
 from backstay.errors import BackstayError
 from backstay.pipeline import duty as duty_pipeline
 from backstay.pipeline import objective as objective_pipeline
-from backstay.pipeline.begin import unfinished
 from backstay.pipeline.duty import Duties, last_attempt
+from backstay.pipeline.left import unfinished
 from backstay.pipeline.objective import Look, duties, fault_of, look, overdue, raise_or_clear
 from backstay.pipeline.prune import Teller
 from backstay.pipeline.wal import OBSERVE_S, Watch

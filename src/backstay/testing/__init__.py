@@ -8,6 +8,7 @@ from backstay.testing.engine import FakeEngine
 from backstay.testing.host import FakeHost
 from backstay.testing.linter import FakeLinter
 from backstay.testing.manager import FakeManager
+from backstay.testing.moments import Moments
 from backstay.testing.prober import FakeProber
 from backstay.testing.router import FakeRouter
 from backstay.testing.scratch import FakeScratches
@@ -15,7 +16,7 @@ from backstay.testing.secrets import FakeSecrets
 from backstay.testing.wal import FakeReceiver, FakeWalFolder, FakeWalServer
 
 __all__ = [
-    "FakeChild", "FakeChildren", "FakeClock", "FakeClusters", "FakeDatabase", "FakeEngine", "FakeHost", "FakeLinter",
-    "FakeManager", "FakeProber", "FakeReceiver", "FakeRouter", "FakeScratches", "FakeSecrets", "FakeWalFolder",
-    "FakeWalServer",
+    "FakeChild", "FakeChildren", "FakeClock", "FakeClusters", "FakeDatabase", "FakeEngine", "FakeHost",
+    "FakeLinter", "FakeManager", "FakeProber", "FakeReceiver", "FakeRouter", "FakeScratches", "FakeSecrets",
+    "FakeWalFolder", "FakeWalServer", "Moments",
 ]  # fmt: skip
