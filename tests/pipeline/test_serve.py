@@ -297,9 +297,10 @@ class TestRecovery:
         assert house.words("recover") == [("recover", "dev")]
         house.store.move(lease.token, plan_run.id, DeploymentState.FAILED)
         house.store.release_lease(lease)
-        house.children.running[-1].end()
+        house.children.running[-1].end(20, "dev: v2 was taken back")
         house.run(60)
         assert len(house.words("recover")) == 1
+        assert [run.outcome for run in house.runs(Duty.RECOVERY)] == [Outcome.DONE]
 
     def test_one_that_cannot_be_recovered_is_tried_again_ever_later(self, house: House) -> None:
         house.town.deploy("v1")
@@ -310,7 +311,7 @@ class TestRecovery:
         for _ in range(600):
             house.run(0)
             for child in house.children.running:
-                child.end(20, "the engine does not answer")
+                child.end(1, "the engine does not answer")
             house.clock.sleep(2)
         assert 2 <= len(house.words("recover")) <= 4
 
