@@ -230,6 +230,7 @@ def elsewhere_ports() -> ElsewherePorts:
 
 def world(where: Place, environment: Environment, store: Store) -> World:
     """All ports of one environment, wired."""
+    from backstay.adapters.leftovers import StateFolder
     from backstay.pipeline.run import World
 
     return World(
@@ -245,7 +246,17 @@ def world(where: Place, environment: Environment, store: Store) -> World:
         scratches=scratches(where, environment),
         linter=linter(),
         clusters=clusters(),
+        leftovers=StateFolder(where.home),
     )
+
+
+def looking(where: Place, environment: Environment, reader: Reader) -> World:
+    """The ports of one environment over a store that can only be read: for a look at what recovery would do."""
+    from typing import cast
+
+    from backstay.ports.store import Store
+
+    return world(where, environment, cast(Store, reader))
 
 
 def digest_of(where: Place, environment: Environment) -> Callable[[str, str], str]:
@@ -330,6 +341,7 @@ def preload() -> None:
     """Import what every runbook needs before its first effect, so that a worker need not do it."""
     import backstay.adapters.haproxy
     import backstay.adapters.http
+    import backstay.adapters.leftovers
     import backstay.adapters.postgres
     import backstay.adapters.store.writer
     import backstay.pipeline.recover

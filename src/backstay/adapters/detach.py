@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
 import signal
@@ -64,6 +65,8 @@ def fork_detached(title: str, work: Callable[[], int], log: Path, hidden: Collec
         traceback.print_exc()
     with contextlib.suppress(OSError):
         sys.stderr.flush()
+        if not log.stat().st_size:
+            log.unlink()
     os._exit(status)
 
 
@@ -77,6 +80,8 @@ def _become_detached(title: str, log: Path) -> None:
         )  # what they mean to a command that follows is not what they mean here
     null = os.open(os.devnull, os.O_RDONLY)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with contextlib.suppress(OSError):  # locked, it is not taken for one whose writer died
+        fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.dup2(null, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)

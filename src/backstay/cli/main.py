@@ -27,6 +27,7 @@ COMMANDS = {
     "smoke": ("backstay.cli.smoke", "Ask the application what only a good one answers."),
     "attach": ("backstay.cli.attach", "Follow the deployment that is under way."),
     "abort": ("backstay.cli.abort", "Stop the deployment that is under way, safely."),
+    "recover": ("backstay.cli.recover", "Bring what a dead worker left to its end, and mend what differs."),
     "lock": ("backstay.cli.lock", "Lock an environment for maintenance, free it, show who holds it."),
     "history": ("backstay.cli.history", "List the deployments of an environment, newest first."),
     "show": ("backstay.cli.show", "Show one deployment with its steps."),

@@ -57,6 +57,11 @@ def _show(document: dict[str, Any]) -> None:
         click.echo(
             f"  under way {active['id']} ({active['release']}): {active['state']}, step {active['step']}, worker {life}"
         )
+        if foreseen := active["recovery"]:
+            course = foreseen["course"] or "refused"
+            click.echo(
+                f"            backstay recover {document['environment']} → {course}: {foreseen['why']}"
+            )
     if lock := document["lock"]:
         click.echo(f"  locked    by {lock['owner']} for {lock['purpose']}, until {lock['expires_at']}")
     if backup := document["last_backup"]:
@@ -64,8 +69,9 @@ def _show(document: dict[str, Any]) -> None:
         if backup["notice"]:
             click.echo(f"  notice    {backup['notice']}")
     for difference in document["drift"]:
+        cure = f" (backstay recover: {difference['cure']})" if difference["cure"] else ""
         click.echo(
-            f"  DRIFT     {difference['what']}: expected {difference['expected']}, found {difference['found']}"
+            f"  DRIFT     {difference['what']}: expected {difference['expected']}, found {difference['found']}{cure}"
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from backstay.domain.plan import wants_backup, wants_hold, wants_verification
 from backstay.errors import BackstayError, LeaseLost
+from backstay.pipeline.orphans import sweep
 from backstay.pipeline.outcome import fail, succeed
 from backstay.pipeline.run import Run
 from backstay.pipeline.saga import Saga, Step
@@ -54,6 +55,7 @@ def deploy(run: Run) -> None:
     """
     saga = Saga(run, STEPS)
     try:
+        sweep(run)
         saga.do(CHECK)
         saga.do(SNAPSHOT)
         saga.do(ROUTER)

@@ -6,15 +6,20 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from backstay import __version__
 from backstay.domain.deployment import Deployment
 from backstay.domain.plan import Origin, Plan, Restoration
+from backstay.domain.recovery import FORMAT
 from backstay.domain.slot import Placement, Slot, SlotMapping, Slots
 from backstay.errors import StoreError
 from backstay.ports.store import Reader
 
 
 def as_record(plan: Plan, nonce: str, config: str, fingerprints: Mapping[str, str]) -> dict[str, Any]:
-    """JSON of everything but the releases, which the store keeps by id. Secrets only as fingerprints."""
+    """JSON of everything but the releases, which the store keeps by id. Secrets only as fingerprints.
+
+    With the format of the journal and who writes it: a program that knows neither must not guess what to take back.
+    """
     return {
         "origins": {name: origin.value for name, origin in plan.origins.items()},
         "before": _slots_as_json(plan.before),
@@ -23,6 +28,8 @@ def as_record(plan: Plan, nonce: str, config: str, fingerprints: Mapping[str, st
         "secrets": dict(fingerprints),
         "maintenance": plan.maintenance,
         "restoration": asdict(plan.restoration) if plan.restoration else None,
+        "format": FORMAT,
+        "backstay": __version__,
     }
 
 

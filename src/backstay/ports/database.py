@@ -201,6 +201,10 @@ class Database(Protocol):
     def discard(self, dump: Path) -> None:
         """Remove a dump with what lies beside it; what is gone already is no fault."""
 
+    def sweep(self, folder: Path) -> list[str]:
+        """Remove from `folder` what writers that died left there; names of what was removed. What is being written
+        stays, and so does what cannot be told apart or removed."""
+
     def reach(self, url: Secret, role: str, deadline_s: float) -> Reach:
         """Sign in and look; DatabaseError, within `deadline_s` seconds, when that cannot be done from here.
 

@@ -6,6 +6,7 @@ from backstay.testing.database import FakeDatabase
 from backstay.testing.engine import FakeEngine
 from backstay.testing.host import FakeHost
 from backstay.testing.linter import FakeLinter
+from backstay.testing.moments import Moments
 from backstay.testing.prober import FakeProber
 from backstay.testing.router import FakeRouter
 from backstay.testing.scratch import FakeScratches
@@ -13,5 +14,5 @@ from backstay.testing.secrets import FakeSecrets
 
 __all__ = [
     "FakeClock", "FakeClusters", "FakeDatabase", "FakeEngine", "FakeHost", "FakeLinter", "FakeProber", "FakeRouter",
-    "FakeScratches", "FakeSecrets",
+    "FakeScratches", "FakeSecrets", "Moments",
 ]  # fmt: skip

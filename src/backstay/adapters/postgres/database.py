@@ -12,6 +12,7 @@ from backstay.adapters.postgres import manifest as manifests
 from backstay.adapters.postgres.connection import environment, password
 from backstay.adapters.postgres.content import begin, take
 from backstay.adapters.postgres.facts import ask_server
+from backstay.adapters.postgres.files import sweep
 from backstay.adapters.postgres.session import session
 from backstay.adapters.postgres.tools import ANSWER_S
 from backstay.adapters.postgres.watch import Watch
@@ -90,6 +91,9 @@ class PostgresTools:
     def facts(self, url: Secret) -> ServerFacts:
         with _hiding(url), environment(url) as env:
             return ask_server(env)
+
+    def sweep(self, folder: Path) -> list[str]:
+        return sweep(folder)
 
     def size_of(self, dump: Path) -> int | None:
         try:
