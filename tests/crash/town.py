@@ -75,7 +75,7 @@ class Mortal:
             store=moments.of(self.store, "store", WRITES),
             **{
                 name: moments.of(getattr(self.town, name), name)
-                for name in ("engine", "router", "database", "prober")
+                for name in ("engine", "router", "database", "prober", "scratches")
             },
         )
         self.number = 0
@@ -122,6 +122,7 @@ class Mortal:
     def _restart(self) -> None:
         assert isinstance(self.town.host, OneProcess)
         self.town.host.pid += 1
+        self.town.scratches.dead |= set(self.town.scratches.left)
 
     def _beginner(self) -> Beginner:
         return Beginner(self.world.store, self.town.host, self.clock, self._work)
@@ -199,6 +200,8 @@ class Mortal:
             (router.running, router.live, router.filed, bool(lease) and router.token == lease[0][0]),
             tuple(sorted((slot, _ports(router.loaded[slot])) for slot in router.loaded)),
             tuple(sorted(str(path) for path in self.town.database.files)),
+            tuple(engine.made_networks),
+            tuple(self.town.scratches.left),
         )
 
     def _recorded(self) -> tuple[Key, Key]:
@@ -254,7 +257,7 @@ class Mortal:
 _NO_WAL = b"\x01\x01"
 """Bytes 18 and 19 of an SQLite file: a copy in memory can have no write-ahead log."""
 
-_KEPT = ("engine", "router", "database")
+_KEPT = ("engine", "router", "database", "scratches")
 
 
 def _copy(values: dict[str, Any]) -> dict[str, Any]:
