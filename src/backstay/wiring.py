@@ -216,16 +216,17 @@ def restore_ports(store: Reader) -> RestorePorts:
 
 
 @dataclass(frozen=True, slots=True)
-class ElsewherePorts:
-    """What a restore into another database needs."""
+class ReplacedPorts:
+    """What looking after replaced databases needs."""
 
-    database: Database
+    store: Reader
+    clusters: Clusters
     clock: Clock
 
 
-def elsewhere_ports() -> ElsewherePorts:
-    """All ports of a restore elsewhere, wired."""
-    return ElsewherePorts(database(), SystemClock())
+def replaced_ports(store: Reader) -> ReplacedPorts:
+    """All ports of looking after replaced databases, wired."""
+    return ReplacedPorts(store, clusters(), SystemClock())
 
 
 def world(where: Place, environment: Environment, store: Store) -> World:

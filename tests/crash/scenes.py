@@ -10,7 +10,7 @@ from backstay.domain.policy import Trial
 from backstay.domain.smoke import Answer
 from backstay.domain.verdict import Traffic
 from backstay.ports.engine import ContainerSpec
-from tests.crash.town import Mortal
+from tests.crash.town import URL, Mortal
 from tests.pipeline.conftest import PUBLIC_PORT
 
 Act = Callable[[Mortal], object]
@@ -150,6 +150,53 @@ def _left_over(mortal: Mortal) -> None:
     town.database.files[town.folder / "shop_dev_20261123_090000000.dump.partial"] = 0
 
 
+def _writes_in_its_migration(mortal: Mortal) -> None:
+    """v2's migration writes five rows that v1 cannot live with."""
+    database, was = mortal.town.database, mortal.rows
+
+    def began(name: str) -> None:
+        if name.endswith("-migrate"):
+            database.write(URL, 5)
+
+    mortal.town.engine.began = began
+    mortal.rows_of = {"v1": was, "v2": was + 5}
+
+
+def _migrates_and(trouble: Callable[[Mortal], None]) -> Callable[[Mortal], None]:
+    def both(mortal: Mortal) -> None:
+        _writes_in_its_migration(mortal)
+        trouble(mortal)
+
+    return both
+
+
+def _written_since(rows: int) -> Callable[[Mortal], None]:
+    def write(mortal: Mortal) -> None:
+        mortal.town.database.write(URL, rows)
+
+    return write
+
+
+def _written_since_and_sick(mortal: Mortal) -> None:
+    _written_since(7)(mortal)
+    _sick_newcomer(mortal)
+
+
+def _restore(accept_loss: int) -> Act:
+    """The backup that the first deployment made."""
+
+    def act(mortal: Mortal) -> object:
+        backup = mortal.store.history("shop", "dev")[0].backup
+        assert backup is not None
+        return mortal.restore(backup, accept_loss)
+
+    return act
+
+
+def _held(version: str) -> Act:
+    return lambda mortal: mortal.deploy(version, maintenance=True)
+
+
 def _wished(mortal: Mortal, wish: Wish, second: float) -> None:
     """Somebody asks for it that many seconds after the beginning."""
     at = mortal.clock.elapsed_s + second
@@ -203,6 +250,17 @@ SCENES = [
     Scene("recovery of what was left over", ("v1", "v2"), lambda mortal: mortal.recover(), _left_over),
     Scene("a deploy after a reboot", ("v1", "v2"), _deploy("v3"), _after_a_reboot, broken=True),
     Scene("a rollback after a reboot", ("v1", "v2"), lambda mortal: mortal.rollback(), _after_a_reboot, broken=True),
+    Scene("a migration behind held requests", ("v1",), _held("v2"), _writes_in_its_migration, since="hold"),
+    Scene("a migration behind held requests that fails", ("v1",), _held("v2"), _migrates_and(_migration_fails),
+          since="copy"),
+    Scene("a migration behind held requests, wrong in public", ("v1",), _held("v2"), _migrates_and(_wrong_in_public),
+          since="public-smoke"),
+    Scene("a migration behind held requests, bad in its bake", ("v1",), _held("v2"), _migrates_and(_bad_under_traffic),
+          since="open", stuck=True),
+    Scene("a restore", ("v1",), _restore(7), _written_since(7)),
+    Scene("a restore that would lose too much", ("v1",), _restore(6), _written_since(7), since="restore"),
+    Scene("a restore that is never healthy", ("v1", "v2"), _restore(7), _written_since_and_sick,
+          since="health"),
     Scene("a rollback of one component", ("v1", "v2"), lambda mortal: mortal.rollback("backend", force=True)),
 ]  # fmt: skip
 
@@ -217,4 +275,6 @@ def mend(mortal: Mortal) -> None:
     town.engine.exit_codes.clear()
     town.engine.lasting.clear()
     town.database.fault = None
+    town.engine.began = lambda name: None
+    mortal.rows_of = {}
     mortal.clock.on_tick = lambda elapsed_s: None

@@ -11,6 +11,7 @@ import click
 from backstay import wiring
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
+from backstay.cli.replaced import admin_url
 from backstay.domain.backup import BackupKind
 from backstay.errors import BackupFailed, ConfigError, UsageError
 
@@ -73,7 +74,7 @@ def command(
     if target is not None:
         if version or accept_loss is not None or dry_run:
             raise UsageError("--target goes with none of --version, --accept-loss and --dry-run")
-        return _elsewhere(settings, application.environment, row, target)
+        return _elsewhere(settings, found, application.environment, row, target)
     seen = _look(found, application.environment, row, accept_loss)
     if dry_run:
         return _show(settings, application, found, seen, version)
@@ -134,12 +135,7 @@ def _begin(
 def _look(found: Project, environment: Environment, backup: Backup, accepted: int | None) -> Restorable:
     from backstay.pipeline.restorable import look
 
-    if environment.database is None:
-        raise ConfigError(
-            f"{environment.app} has no database",
-            hint="name it in backstay.yml: database: {url_secret: NAME_OF_THE_SECRET}",
-        )
-    live = _secret(environment, environment.database.admin)
+    live = admin_url(environment)
     ports = wiring.restore_ports(found.reader())
     return look(ports, environment, backup, live, found.environments, accepted)
 
@@ -188,10 +184,13 @@ def _confirm(settings: Settings, environment: str, seen: Restorable, yes: bool) 
         raise UsageError("not confirmed", hint="nothing was changed")
 
 
-def _elsewhere(settings: Settings, environment: Environment, backup: Backup, target: str) -> int:
+def _elsewhere(
+    settings: Settings, found: Project, environment: Environment, backup: Backup, target: str
+) -> int:
     from backstay.cli.progress import Progress
     from backstay.domain.duration import format_duration
     from backstay.domain.secret import Secret
+    from backstay.pipeline.dumped import DumpWanted
     from backstay.pipeline.elsewhere import restore_elsewhere
 
     progress = Progress(settings)
@@ -204,9 +203,14 @@ def _elsewhere(settings: Settings, environment: Environment, backup: Backup, tar
                 "who may list this host's processes sees the password in --target; secret:NAME hides it"
             )
     with progress:
-        limits, source = environment.policy.backup_limits, environment.database
-        identity = source.identity_in(wiring.secrets(environment).read()) if source else None
-        proof = restore_elsewhere(wiring.elsewhere_ports(), backup, into, limits, identity=identity)
+        source = environment.database
+        wanted = DumpWanted(
+            source.scratch if source else "auto",
+            environment.policy.backup_limits,
+            source.identity_in(wiring.secrets(environment).read()) if source else None,
+        )
+        ports = wiring.verify_ports(found.store(), found.where, environment)
+        proof = restore_elsewhere(ports, backup, into, wanted)
     if settings.json:
         click.echo(json.dumps(proof.as_document()))
     else:

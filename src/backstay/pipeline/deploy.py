@@ -20,7 +20,7 @@ from backstay.pipeline.steps.bake import BakeStep
 from backstay.pipeline.steps.check import CheckStep
 from backstay.pipeline.steps.copy import CopyStep
 from backstay.pipeline.steps.health import HealthStep
-from backstay.pipeline.steps.hold import HoldStep, OpenStep
+from backstay.pipeline.steps.hold import HoldStep, OpenStep, let_through
 from backstay.pipeline.steps.migrate import MigrateStep
 from backstay.pipeline.steps.pull import PullStep
 from backstay.pipeline.steps.quiesce import QuiesceStep
@@ -78,6 +78,7 @@ def deploy(run: Run) -> None:
         saga.do(PUBLIC_SMOKE)
         if needs_hold(run):
             saga.do(OPEN)
+        let_through(run)
         saga.do(BAKE)
     except LeaseLost:
         raise

@@ -77,7 +77,9 @@ def as_seen(container: Container) -> SeenContainer:
 
 
 def seen(state: RouterState) -> SeenRouter:
-    return SeenRouter(state.running, state.kept, state.weights, state.recorded, state.addresses, state.up)
+    return SeenRouter(
+        state.running, state.kept, state.weights, state.recorded, state.addresses, state.up, state.held
+    )
 
 
 def revive(run: Run, mapping: SlotMapping) -> bool:

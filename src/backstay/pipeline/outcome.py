@@ -10,6 +10,7 @@ from backstay.domain.step import StepState, Truth
 from backstay.errors import Aborted, BackstayError, BackupFailed, CheckFailed, NeedsAttention
 from backstay.pipeline.run import RolledBackByHand, Run, WorkerDied
 from backstay.pipeline.saga import Saga
+from backstay.pipeline.steps.hold import let_through
 from backstay.pipeline.steps.retire import RetireStep
 from backstay.pipeline.times import parse_rfc3339, rfc3339
 
@@ -145,6 +146,8 @@ def _end(
 ) -> None:
     flips = [e for e in run.world.store.events(run.id) if e.kind == "traffic_switched"]
     took = (run.world.clock.now() - parse_rfc3339(run.deployment.created_at)).total_seconds()
+    if state is not DeploymentState.NEEDS_ATTENTION:
+        let_through(run)
     run.move(
         state,
         exit_status=exit_status,

@@ -28,7 +28,7 @@ from backstay.errors import (
     RouterError,
     StepFailed,
 )
-from backstay.pipeline.deploy import OPEN, PUBLIC_SMOKE, RETIRE, STEPS, SWITCH
+from backstay.pipeline.deploy import BAKE, OPEN, PUBLIC_SMOKE, RETIRE, STEPS, SWITCH
 from backstay.pipeline.heal import answers, patience_s, revive
 from backstay.pipeline.left import STARTED, refuse_unreadable, tries
 from backstay.pipeline.observe import observe, standing, story_of
@@ -106,7 +106,8 @@ def _blame(run: Run, why: str) -> None:
 
 
 def _finish(saga: Saga, seen: Observed) -> None:
-    """Go forward: a rollback is proven in public first; a deployment was, and only its end is missing."""
+    """Go forward: a rollback is proven in public first; a deployment was, and only its end is missing, or, where it
+    has changed the database for good, its watch."""
     run = saga.run
     if run.deployment.kind is DeploymentKind.ROLLBACK and not story_of(run).proven:
         prove(saga)
@@ -121,6 +122,15 @@ def _finish(saga: Saga, seen: Observed) -> None:
             return
     if not _open(saga):
         return
+    story = story_of(run)
+    if story.held and not story.proven:
+        try:
+            saga.do(BAKE)
+        except LeaseLost:
+            raise
+        except BackstayError as error:
+            fail(saga, error)
+            return
     saga.do_leniently(RETIRE)
     succeed(run)
 

@@ -40,7 +40,7 @@ class FakeDatabase:
     `unreachable` makes `reach`, `facts` and `content` fail with that reason; `damaged` dumps are refused with the
     reason given there; those in
     `being_read` cannot be removed; `copy_fault` is the message of the next failures to copy. `half_way` is
-    called while a dump is written.
+    called while a dump is written, or restored.
     """
 
     def __init__(self) -> None:
@@ -113,6 +113,7 @@ class FakeDatabase:
             raise DatabaseError(self.fault)
         self.restores.append(order)
         self.empty.remove(order.into.reveal())
+        self.half_way("database.restore, half of it")
         self.holds[order.into.reveal()] = self.contents.get(order.dump) or Content({})
 
     def unpack(

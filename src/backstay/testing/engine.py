@@ -21,8 +21,8 @@ class FakeEngine:
     `isolates` whether it makes internal networks; `made_networks` are those that were made, with their labels.
 
     `lasting` holds parts of names of one-offs that do not end by themselves; `ran` the names of all that were started,
-    in order. `on_wait` is told who is waited for, and how long. `half_way` is called in the middle of every act, where
-    the real one has done one thing and not yet the next.
+    in order. `began` is told who starts, `on_wait` who is waited for, and how long. `half_way` is called in the middle
+    of every act, where the real one has done one thing and not yet the next.
     """
 
     def __init__(self) -> None:
@@ -47,6 +47,7 @@ class FakeEngine:
         self.isolates = True
         self.lasting: set[str] = set()
         self.ran: list[str] = []
+        self.began: Callable[[str], None] = lambda name: None
         self.on_wait: Callable[[str, float], None] = lambda container, deadline_s: None
         self.half_way: Callable[[str], None] = lambda what: None
 
@@ -136,6 +137,7 @@ class FakeEngine:
     def _begin(self, id_: str, spec: ContainerSpec) -> None:
         """Start it; a one-off has ended by then, unless it is to last."""
         self.ran.append(spec.name)
+        self.began(spec.name)
         runs = spec.restarts or any(part in spec.name for part in self.lasting)
         code = next((c for part, c in self.exit_codes.items() if part in spec.name), 0)
         self.change(id_, running=runs, exit_code=None if runs else code)
