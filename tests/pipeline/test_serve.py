@@ -164,7 +164,7 @@ class TestBackups:
     def test_a_short_rpo_wants_one_every_three_quarters_of_it(self, house: House) -> None:
         house.rpo_s, house.schedule = 900.0, Schedule(None, None)
         house.begin()
-        house.run(3600)
+        house.run(3600, every_s=15)
         assert len(house.words("backup")) == 6
 
     def test_the_command_says_why(self, house: House) -> None:
@@ -199,7 +199,7 @@ class TestBackups:
         house.begin()
         begun = []
         for _ in range(4):
-            house.run(4000, every_s=20)
+            house.run(4000, every_s=100)
             [child] = house.children.running
             begun.append(house.clock.monotonic())
             child.end(30, "the backup failed: disk full")
@@ -207,7 +207,7 @@ class TestBackups:
             assert house.alarms[Subject.BACKUP] == "the backup failed: the backup failed: disk full"
         assert house.messages("alarm").count(house.alarms[Subject.BACKUP]) == 1
         house.held = ()
-        house.run(4000, every_s=20)
+        house.run(4000, every_s=100)
         assert Subject.BACKUP not in house.alarms
         assert "the backup went well again" in house.messages("mended")
 
@@ -297,9 +297,10 @@ class TestRecovery:
         assert house.words("recover") == [("recover", "dev")]
         house.store.move(lease.token, plan_run.id, DeploymentState.FAILED)
         house.store.release_lease(lease)
-        house.children.running[-1].end()
+        house.children.running[-1].end(20, "dev: v2 was taken back")
         house.run(60)
         assert len(house.words("recover")) == 1
+        assert [run.outcome for run in house.runs(Duty.RECOVERY)] == [Outcome.DONE]
 
     def test_one_that_cannot_be_recovered_is_tried_again_ever_later(self, house: House) -> None:
         house.town.deploy("v1")
@@ -310,7 +311,7 @@ class TestRecovery:
         for _ in range(600):
             house.run(0)
             for child in house.children.running:
-                child.end(20, "the engine does not answer")
+                child.end(1, "the engine does not answer")
             house.clock.sleep(2)
         assert 2 <= len(house.words("recover")) <= 4
 
@@ -358,7 +359,7 @@ class TestContinuous:
             house.clock.sleep(5)
 
     def test_a_base_backup_at_once_and_then_none_but_the_nightly_one(self, house: House) -> None:
-        self.live(house, 3600)
+        self.live(house, 1200)
         assert [words[2:] for words in house.words("backup")] == [
             ("dev", "--reason", "there is no backup yet")
         ]

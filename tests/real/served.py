@@ -25,8 +25,15 @@ class Served(PlainApp):
         super().__init__(name)
         self.world = world
 
-    def __enter__(self) -> Served:
+    def open(self) -> None:
+        """The application alone, without a database."""
         super().__enter__()
+
+    def shut(self) -> None:
+        super().__exit__(None, None, None)
+
+    def __enter__(self) -> Served:
+        self.open()
         self.urls = self.world.create_database(self.name)
         self.world.query("CREATE TABLE t AS SELECT generate_series(1, 10) n", self.name)
         self.world.query(f'ALTER TABLE t OWNER TO "{self.name}"', self.name)
@@ -39,7 +46,7 @@ class Served(PlainApp):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        super().__exit__(kind, error, trace)
+        self.shut()
         self.world.drop_database(self.name)
 
     @contextmanager

@@ -29,6 +29,11 @@ SUBJECTS: Final = {Duty.BACKUP: Subject.BACKUP, Duty.RESTORE_DRILL: Subject.DRIL
 """What an alarm about the failure of a duty is about; others have their own ways to be told."""
 
 
+DONE_BY: Final = {Duty.RECOVERY: (20, 21)}
+"""Exit statuses other than 0 by which a command says that it did its work: a dead deployment was taken back, or needs
+a person, who was told."""
+
+
 class Ports(Protocol):
     @property
     def store(self) -> Store: ...
@@ -124,7 +129,8 @@ class Duties:
             said = running.child.said()
             if status == 0:
                 return Outcome.DONE, ""
-            return Outcome.FAILED, said or f"exit status {status}"
+            done = status in DONE_BY.get(running.run.duty, ())
+            return (Outcome.DONE if done else Outcome.FAILED), said or f"exit status {status}"
         if self.ports.host.presence(running.run.owner) is not Presence.GONE:
             return None
         if self._left_its_work(running.run):

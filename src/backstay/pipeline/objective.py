@@ -119,10 +119,14 @@ def raise_or_clear(
     mended: str,
     channels: Sequence[Channel],
 ) -> bool:
-    """Let an alarm stand for as long as there is a fault; True when people are told anything by it."""
-    if fault is not None:
-        return store.raise_alarm(app, environment, subject, fault, channels)
-    return store.clear_alarm(app, environment, subject, mended, channels)
+    """Let an alarm stand for as long as there is a fault; True when people are told anything by it.
+
+    Called every few seconds, so it writes only what changes anything.
+    """
+    stands = {alarm.subject: alarm.message for alarm in store.alarms(app, environment)}
+    if fault is None:
+        return subject in stands and store.clear_alarm(app, environment, subject, mended, channels)
+    return stands.get(subject) != fault and store.raise_alarm(app, environment, subject, fault, channels)
 
 
 def fault_of(measure: Measure, what: str) -> str | None:

@@ -39,10 +39,12 @@ from backstay.pipeline.wal import OBSERVE_S, Watch
 from backstay.ports.calendar import Calendar
 from backstay.ports.store import Store
 
-MEASURE_S: Final = 15.0
+MEASURE_S: Final = 10.0
 """How often the objectives are measured, which reads the disk."""
 SWEEP_S: Final = 3600.0
 """How often leftovers of dead commands are looked for."""
+SETTLE_S: Final = 15.0
+"""How long it may take until a new watch knows what has arrived."""
 NO_BASE_S: Final = 3600.0
 PATIENCE_S: Final = 8.0
 """How long a command of ours may take to stop safely before it is killed."""
@@ -88,10 +90,12 @@ class Served:
     environment: Environment
     duties: Duties
     folder: Path | None
+    since: datetime
     keeper: Keeper | None = None
     next_measure: float = 0.0
     next_sweep: float = 0.0
     seen: Look | None = None
+    began: float = 0.0
     no_watch: str | None = None
     """Why WAL is not received although it should be."""
 
@@ -132,8 +136,9 @@ class Serve:
         self._served.clear()
 
     def _take_up(self, environment: Environment) -> Served:
-        self.ports.store.watch(environment.app, environment.name)
-        served = Served(environment, Duties(self.ports, environment, self.tell), self.folder_of(environment))
+        since = self.ports.store.watch(environment.app, environment.name)
+        duties, folder = Duties(self.ports, environment, self.tell), self.folder_of(environment)
+        served = Served(environment, duties, folder, since, began=self.ports.clock.monotonic())
         served.duties.adopt()
         try:
             watch = self.watch_of(environment)
@@ -171,8 +176,11 @@ class Serve:
             served.seen = seen = look(
                 self.ports, environment.app, environment.name, environment.policy.objective, served.folder
             )
-            # Where the very first backup has not been tried yet there is nothing to tell.
-            if seen.protection.recoverable is not None or served.duties.was_tried(Duty.BACKUP):
+            # Where the very first backup has not been tried yet there is nothing to tell; nor while it is not known
+            # yet what has arrived since another one looked.
+            known = seen.protection.recoverable is not None or served.duties.was_tried(Duty.BACKUP)
+            settling = served.keeper is not None and self.ports.clock.monotonic() - served.began < SETTLE_S
+            if known and not settling:
                 self._alarm(
                     served, Subject.RPO, fault_of(seen.rpo, "RPO"), f"the RPO holds again: {seen.rpo.why}"
                 )
@@ -212,7 +220,7 @@ class Serve:
         receiving = served.keeper is not None and _wal_fault(served.keeper.watch) is None
         cover = Cover(
             moment=now,
-            since=ports.store.watched_since(environment.app, environment.name) or now,
+            since=served.since,
             slot=ports.calendar.last(expression, now) if expression else None,
             newest=seen.protection.backup,
             rpo_s=environment.policy.rpo_s,
@@ -232,7 +240,7 @@ class Serve:
         now = ports.clock.now()
         due = scheduled_due(
             ports.calendar.last(expression, now),
-            ports.store.watched_since(environment.app, environment.name) or now,
+            served.since,
             self._last_drill(served),
             now,
         )

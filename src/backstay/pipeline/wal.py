@@ -133,6 +133,7 @@ class Watch:
     _next_beat: float = 0.0
     _next_prune: float = 0.0
     _advised: bool = False
+    _told: Flow | None = None
     _began: float = 0.0
 
     def __post_init__(self) -> None:
@@ -244,8 +245,9 @@ class Watch:
         return max(0.0, (self.ports.clock.now() - self._current).total_seconds())
 
     def _report(self, state: WalState) -> None:
-        if state.since != state.seen:
+        if state.flow is self._told:
             return
+        self._told = state.flow
         behind = "" if self.behind_s is None else f" for {format_duration(self.behind_s)}"
         why = f": {state.message}" if state.message else ""
         told = {
