@@ -19,6 +19,7 @@ NAMES = (
     "memory",
     "overhead",
     "rollback",
+    "recovery",
     "smoke",
     "check",
     "notify",
@@ -26,6 +27,7 @@ NAMES = (
     "lease",
     "backup",
     "rehearsal",
+    "continuous",
     "switches",
 )
 

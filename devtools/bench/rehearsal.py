@@ -31,7 +31,7 @@ from backstay.pipeline.rehearse import images_of, rehearse
 from backstay.pipeline.trial import RehearsalOrder
 from backstay.ports.engine import Login
 from backstay.ports.store import Store
-from devtools.bench.backup import ROWS
+from devtools.bench.backup import ACCOUNTS_OF_2_GB, ORDERS_OF_2_GB, statements
 from devtools.bench.environment import BenchError
 from devtools.bench.figure import Beside, Figure, Result, middle
 from tests.postgres.server import Server
@@ -60,8 +60,8 @@ def measure(world: World) -> Result:
     """Seconds of both, by turns, on a server of its own. Raises BenchError."""
     with Server(world.postgres, connections=30, senders=4) as server:
         server.query(f"CREATE DATABASE {NAME}")
-        for number in (1, 2):
-            server.query(_renamed(ROWS, number), NAME)
+        for statement in statements(ACCOUNTS_OF_2_GB, ORDERS_OF_2_GB):
+            server.query(statement, NAME)
         size = int(server.query(f"SELECT pg_database_size('{NAME}')"))
         if size < LEAST_BYTES:
             raise BenchError(f"the database has only {size} bytes")
@@ -154,10 +154,6 @@ def _ports(world: World, folder: Path) -> Iterator[Ports]:
         yield Ports(store, engine, OpenScratches(folder / "scratch", engine))
     finally:
         store.close()
-
-
-def _renamed(rows: str, number: int) -> str:
-    return rows.replace("accounts", f"accounts{number}").replace("orders", f"orders{number}")
 
 
 def _dump_and_gzip(world: World, url: str, into: Path) -> float:

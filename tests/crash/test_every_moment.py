@@ -40,6 +40,7 @@ def mortal() -> Iterator[Mortal]:
         made.close()
 
 
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_death_at_any_moment_is_recovered(
     mortal: Mortal, scene: Scene, tally: Tally, request: pytest.FixtureRequest

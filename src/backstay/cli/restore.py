@@ -27,13 +27,17 @@ Examples:
   backstay backup restore prod ID --accept-loss 14
   backstay backup restore prod ID --version v2 --accept-loss 14
   backstay backup restore prod ID --target secret:SCRATCH_URL
+  backstay backup restore prod --at 2026-11-23T14:05:30Z --accept-loss 14
 """
 SECRET = "secret:"
 
 
 @click.command(name="restore", epilog=EPILOG)
 @click.argument("environment", metavar="ENV")
-@click.argument("backup", metavar="ID")
+@click.argument("backup", metavar="[ID]", required=False)
+@click.option(
+    "--at", metavar="TIME", help="Instead of ID: as it was at this moment, such as 2026-11-23T14:05:30Z."
+)
 @click.option(
     "--target",
     metavar="URL",
@@ -52,14 +56,15 @@ SECRET = "secret:"
 def command(
     settings: Settings,
     environment: str,
-    backup: str,
+    backup: str | None,
+    at: str | None,
     target: str | None,
     version: str | None,
     accept_loss: int | None,
     dry_run: bool,
     yes: bool,
 ) -> int:
-    """Put backup ID in the place of the live database of ENV, or restore it elsewhere.
+    """Put backup ID, or the moment --at, in the place of the live database of ENV, or restore it elsewhere.
 
     It is restored beside the live one, compared, and swapped in while requests wait. What was live is kept. Rows that
     were written since are never lost without --accept-loss naming how many.
@@ -67,10 +72,22 @@ def command(
     from backstay.pipeline.restorable import find_backup
 
     found = project(settings, environment)
-    row = find_backup(found.reader(), found.app, environment, backup)
     application = found.application(environment)
-    if row.kind is BackupKind.PHYSICAL and not dry_run:
-        row = _extracted(settings, found, application.environment, row)
+    if at is not None:
+        from backstay.cli.moment import backup_at, parse_moment, show_reach
+
+        if backup is not None:
+            raise UsageError("name a backup, or a moment by --at")
+        moment = parse_moment(at)
+        if dry_run:
+            return show_reach(settings, found, application.environment, moment)
+        row = backup_at(settings, found, application.environment, moment)
+    elif backup is not None:
+        row = find_backup(found.reader(), found.app, environment, backup)
+        if row.kind is BackupKind.PHYSICAL and not dry_run:
+            row = _extracted(settings, found, application.environment, row)
+    else:
+        raise UsageError("name a backup, or a moment by --at", hint=f"backstay backup list {environment}")
     if target is not None:
         if version or accept_loss is not None or dry_run:
             raise UsageError("--target goes with none of --version, --accept-loss and --dry-run")
