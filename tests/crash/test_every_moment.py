@@ -133,6 +133,8 @@ def nothing_is_left_over(mortal: Mortal, died: str) -> None:
     there = mortal.town.engine.containers
     assert set(there) == wanted, (died, [c.name for c in there.values() if c.id not in wanted])
     assert all(container.running for container in there.values()), died
+    assert not mortal.town.scratches.left, (died, mortal.town.scratches.left)
+    assert not mortal.town.engine.networks({"backstay.role": "rehearsal"}), died
     beside = mortal.town.clusters.beside
     assert "restored" not in beside.values(), (died, beside)
     assert mortal.town.router.held is None, died
@@ -149,7 +151,7 @@ def next_deploy_works(mortal: Mortal, ends: set[Key], died: str) -> None:
     trouble = mortal.town.prober.answer, mortal.town.prober.slot, mortal.clock.on_tick
     mend(mortal)
     ended = mortal.deploy("v9")
-    assert ended.exit_status == 0, (died, ended)
+    assert ended.exit_status == 0, (died, ended.reason, ended)
     assert {p.version for p in mortal.slots.serving.placements.values()} == {"v9"}  # type: ignore[union-attr]
     assert not mortal.faults(), died
     nothing_is_left_over(mortal, died)

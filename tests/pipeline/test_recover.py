@@ -10,6 +10,7 @@ from backstay import __version__
 from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState, Wish
 from backstay.domain.lease import Lease, Presence
 from backstay.domain.plan import Plan
+from backstay.domain.policy import Trial
 from backstay.domain.recovery import FORMAT, MOST_TRIES
 from backstay.domain.slot import Slot
 from backstay.domain.smoke import Answer
@@ -38,6 +39,8 @@ def die_in(
 ) -> Run:
     """Deploy v2, or do what `plan` says, and die in `step`, before its effect or right after it."""
     plan = plan or deploying(town, "v2")
+    if step == "rehearse":
+        town.policy = replace(town.policy, rehearsal=Trial.ALWAYS)
     run, _ = town.begin(plan)
     cls = type(next(s for s in STEPS if s.name == step))
     do = cls.do
