@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -30,16 +30,34 @@ MEMORY_GROWS = 1.25
 """Of the peak memory when the database is twenty times as large; what is above is noise of the allocator."""
 
 # Half of it compresses well, as counters and blanks do; half is wide rows of text, numbers and JSON, as orders are.
-ROWS = """
-CREATE TABLE accounts AS SELECT n AS id, n % 100 AS branch, 0 AS balance, rpad('', 84) AS filler
-  FROM generate_series(1, {accounts}) n;
-ALTER TABLE accounts ADD PRIMARY KEY (id);
-CREATE TABLE orders AS SELECT n AS id, md5(n::text) AS reference, repeat(md5((n * 7)::text), 8) AS note,
-    jsonb_build_object('customer', n % 9999, 'token', md5((n * 3)::text), 'lines', array[n, n * 2, n * 3]) AS body
-  FROM generate_series(1, {orders}) n;
-ALTER TABLE orders ADD PRIMARY KEY (id);
-CREATE INDEX orders_reference ON orders (reference);
+TABLES = """
+CREATE TABLE accounts (id int, branch int, balance int, filler text);
+CREATE TABLE orders (id int, reference text, note text, body jsonb);
 """
+ACCOUNTS = "INSERT INTO accounts SELECT n, n % 100, 0, rpad('', 84) FROM generate_series({first}, {last}) n"
+ORDERS = """
+INSERT INTO orders SELECT n, md5(n::text), repeat(md5((n * 7)::text), 8),
+  jsonb_build_object('customer', n % 9999, 'token', md5((n * 3)::text), 'lines', array[n, n * 2, n * 3])
+FROM generate_series({first}, {last}) n"""
+KEYS = (
+    "ALTER TABLE accounts ADD PRIMARY KEY (id)",
+    "ALTER TABLE orders ADD PRIMARY KEY (id)",
+    "CREATE INDEX orders_reference ON orders (reference)",
+    "ANALYZE",
+)
+CHUNK = 500_000
+"""Rows per statement: none may take longer than the world waits for an answer."""
+
+ACCOUNTS_OF_2_GB, ORDERS_OF_2_GB = 7_500_000, 1_600_000
+
+
+def statements(accounts: int, orders: int) -> Iterator[str]:
+    """SQL that makes and fills the tables, so many rows each, in statements that none takes long."""
+    yield TABLES
+    for query, rows in ((ACCOUNTS, accounts), (ORDERS, orders)):
+        for first in range(1, rows + 1, CHUNK):
+            yield query.format(first=first, last=min(first + CHUNK - 1, rows))
+    yield from KEYS
 
 
 @dataclass
@@ -61,8 +79,8 @@ def measure(world: World) -> Result:
     """Shares of the scripts' time and size, by turns. Raises BenchError."""
     large, small = world.create_database(NAME), world.create_database(SMALL)
     try:
-        world.query(f'SET ROLE "{large["user"]}"; {ROWS.format(accounts=7_500_000, orders=1_600_000)}', NAME)
-        world.query(f'SET ROLE "{small["user"]}"; {ROWS.format(accounts=375_000, orders=80_000)}', SMALL)
+        _fill(world, large, ACCOUNTS_OF_2_GB, ORDERS_OF_2_GB)
+        _fill(world, small, 375_000, 80_000)
         world.query("CHECKPOINT", NAME)
         size = int(world.query(f"SELECT pg_database_size('{NAME}')"))
         if size < LEAST_BYTES:
@@ -72,6 +90,11 @@ def measure(world: World) -> Result:
     finally:
         for name in (COPY, NAME, SMALL):
             world.drop_database(name)
+
+
+def _fill(world: World, database: DatabaseUrls, accounts: int, orders: int) -> None:
+    for statement in statements(accounts, orders):
+        world.query(f'SET ROLE "{database["user"]}"; {statement}', database["name"])
 
 
 class _Compared:

@@ -128,7 +128,7 @@ def perform(run: Run, lease: Lease) -> None:
         if recovering:
             raise
         _reverse(run, error)
-    except Exception as error:
+    except Exception as error:  # the last net: whatever broke, the environment must not stay half-way
         report = run.redact("".join(traceback.format_exception(error)))
         print(report, file=sys.stderr, flush=True)
         broken = BackstayError(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backstay.domain.deployment import Wish
+from backstay.domain.policy import Trial
 from backstay.domain.smoke import Answer
 from backstay.domain.verdict import Traffic
 from backstay.ports.engine import ContainerSpec
@@ -86,6 +87,16 @@ def _migration_lasts(mortal: Mortal) -> None:
 
 def _backup_fails(mortal: Mortal) -> None:
     mortal.town.database.fault = "pg_dump failed"
+
+
+def _rehearsing(mortal: Mortal) -> None:
+    """From now on every release is tried on a copy first."""
+    mortal.town.policy = replace(mortal.town.policy, rehearsal=Trial.ALWAYS)
+
+
+def _rehearsal_refuses(mortal: Mortal) -> None:
+    _rehearsing(mortal)
+    mortal.town.engine.exit_codes["-again-backend"] = 1
 
 
 def _old_slot_dies(mortal: Mortal) -> None:
@@ -210,6 +221,8 @@ SCENES = [
     Scene("a deploy over two warm slots", ("v1", "v2"), _deploy("v3")),
     Scene("a deploy of one component", ("v1", "v2"), _deploy("v3", "backend")),
     Scene("a failed backup", ("v1",), _deploy("v2"), _backup_fails, since="backup"),
+    Scene("a rehearsed deploy", ("v1",), _deploy("v2"), _rehearsing, since="rehearse"),
+    Scene("a deploy that its rehearsal refuses", ("v1",), _deploy("v2"), _rehearsal_refuses, since="rehearse"),
     Scene("a failed migration", ("v1",), _deploy("v2"), _migration_fails, since="migrate"),
     Scene("a migration that takes its time", ("v1",), _deploy("v2"), _migration_lasts, since="migrate"),
     Scene("a deploy that is never healthy", ("v1", "v2"), _deploy("v3"), _sick_newcomer, since="health"),

@@ -40,6 +40,7 @@ def mortal() -> Iterator[Mortal]:
         made.close()
 
 
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_death_at_any_moment_is_recovered(
     mortal: Mortal, scene: Scene, tally: Tally, request: pytest.FixtureRequest
@@ -132,6 +133,8 @@ def nothing_is_left_over(mortal: Mortal, died: str) -> None:
     there = mortal.town.engine.containers
     assert set(there) == wanted, (died, [c.name for c in there.values() if c.id not in wanted])
     assert all(container.running for container in there.values()), died
+    assert not mortal.town.scratches.left, (died, mortal.town.scratches.left)
+    assert not mortal.town.engine.networks({"backstay.role": "rehearsal"}), died
     beside = mortal.town.clusters.beside
     assert "restored" not in beside.values(), (died, beside)
     assert mortal.town.router.held is None, died

@@ -76,7 +76,7 @@ class Mortal:
             store=moments.of(self.store, "store", WRITES),
             **{
                 name: moments.of(getattr(self.town, name), name)
-                for name in ("engine", "router", "database", "prober")
+                for name in ("engine", "router", "database", "prober", "scratches")
             },
             clusters=_WatchedClusters(self.town.clusters, moments),
         )
@@ -132,6 +132,7 @@ class Mortal:
     def _restart(self) -> None:
         assert isinstance(self.town.host, OneProcess)
         self.town.host.pid += 1
+        self.town.scratches.dead |= set(self.town.scratches.left)
 
     def _beginner(self) -> Beginner:
         return Beginner(self.world.store, self.town.host, self.clock, self._work)
@@ -209,6 +210,8 @@ class Mortal:
             (router.running, router.live, router.filed, bool(lease) and router.token == lease[0][0]),
             tuple(sorted((slot, _ports(router.loaded[slot])) for slot in router.loaded)),
             tuple(sorted(str(path) for path in self.town.database.files)),
+            tuple(engine.made_networks),
+            tuple(self.town.scratches.left),
             (router.held, tuple(sorted(self.town.clusters.marks)), self.rows),
         )
 
@@ -275,7 +278,7 @@ class Mortal:
 _NO_WAL = b"\x01\x01"
 """Bytes 18 and 19 of an SQLite file: a copy in memory can have no write-ahead log."""
 
-_KEPT = ("engine", "router", "database", "clusters")
+_KEPT = ("engine", "router", "database", "scratches", "clusters")
 
 URL = Secret("postgresql://u:hunter2secret@db/shop")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backstay.adapters.store import open_store
 from backstay.domain.deployment import DeploymentState, Wish
 from backstay.domain.slot import Slot
 from backstay.domain.smoke import Answer
@@ -234,3 +235,19 @@ def test_a_first_deploy_that_fails_in_public_leaves_an_empty_environment(town: T
     assert (ended.exit_status, ended.failed_step) == (20, "public-smoke")
     assert town.router.flips == [Slot.BLUE, Slot.GREEN]
     assert town.serving == {} and not town.engine.containers
+
+
+def test_a_router_that_serves_what_a_new_store_knows_nothing_of_is_left_alone(town: Town) -> None:
+    """The state store was lost. Its successor must not take what serves for an empty slot, at whatever attempt."""
+    town.deploy("v1")
+    town.store.close()
+    for file in town.folder.glob("state.db*"):
+        file.unlink()
+    town.store = open_store(town.folder / "state.db", clock=town.clock)
+    before = set(town.engine.containers)
+    for _ in range(3):
+        ended = town.deploy("v2")
+        assert (ended.state, ended.exit_status) == (DeploymentState.FAILED, 20)
+        assert ended.reason and "the router serves blue" in ended.reason
+        assert ended.hint and "backstay recover" in ended.hint
+    assert (town.router.live, set(town.engine.containers)) == (Slot.BLUE, before)

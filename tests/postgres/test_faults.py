@@ -16,7 +16,10 @@ import pyrage
 import pytest
 
 from backstay.adapters.postgres import PostgresTools
+from backstay.adapters.postgres import dump as dump_module
 from backstay.adapters.postgres import tools as tools_module
+from backstay.adapters.postgres.dump import _Backup as PostgresDump
+from backstay.adapters.postgres.snapshot import Snapshot
 from backstay.domain.backup import BackupLimits
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
@@ -141,6 +144,50 @@ class TestWhileItRuns:
                     dump(server.url, tmp_path, limits=BackupLimits(stall_s=1), tell=lambda _: server.freeze())
             finally:
                 server.thaw()
+
+
+class TestFingerprintsThatTakeTooLong:
+    """The dump itself is good, so it is kept; only nothing can be compared with it."""
+
+    def test_at_the_deadline(
+        self, database: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Snapshot, "is_taken", property(lambda self: False))
+        made = dump(database["host"], tmp_path, limits=BackupLimits(deadline_s=3.0))
+        [note] = made.notes
+        assert note == "without fingerprints of the tables: the backup was not done after 3 s"
+        assert made.content is None and PostgresTools().content_of(made.path) is None
+
+    def test_when_the_server_hangs_meanwhile(
+        self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def never_after_a_freeze(snapshot: Snapshot) -> bool:
+            server.freeze()
+            return False
+
+        monkeypatch.setattr(Snapshot, "is_taken", property(never_after_a_freeze))
+        monkeypatch.setattr(dump_module, "PING_EVERY_S", 0.2)
+        monkeypatch.setattr(dump_module, "ANSWER_S", 1.0)
+        monkeypatch.setattr(PostgresDump, "_write_globals", lambda self, into: None)
+        try:
+            made = dump(server.url + "?connect_timeout=2", tmp_path)
+        finally:
+            server.thaw()
+        assert made.content is None and "without fingerprints of the tables" in made.notes[0]
+
+    def test_on_request_nothing_is_kept(
+        self, database: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waiting: list[bool] = []
+
+        def never(snapshot: Snapshot) -> bool:
+            waiting.append(True)
+            return False
+
+        monkeypatch.setattr(Snapshot, "is_taken", property(never))
+        with pytest.raises(DatabaseError, match="stopped on request"):
+            dump(database["host"], tmp_path, stopped=lambda: bool(waiting))
+        assert list(tmp_path.iterdir()) == []
 
 
 class TestARoleThatSeesOnlySome:

@@ -42,9 +42,10 @@ def fork_detached(title: str, work: Callable[[], int], log: Path, hidden: Collec
     """Do `work` in a detached copy of this process, shown as `title` in `ps`; returns its pid.
 
     The copy needs not import again what this process has imported, which is most of the time a start takes. Its
-    exit status is what `work` returns; it never comes back from here. Variables that hold one of `hidden` stay
-    behind, so that nothing the copy starts inherits them. There must be no other thread and no open
-    database here (SQLite's locks do not survive being copied): RuntimeError for what can be seen of that.
+    exit status is what `work` returns; it never comes back from here. A `log` that stayed empty is removed.
+    Variables that hold one of `hidden` stay behind, so that nothing the copy starts inherits them. There must be no
+    other thread and no open database here (SQLite's locks do not survive being copied): RuntimeError for what can be
+    seen of that.
     """
     if threading.active_count() > 1:
         raise RuntimeError("a process with several threads cannot be copied")

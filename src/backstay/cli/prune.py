@@ -165,4 +165,5 @@ def _summary(gone: list[Backup], dry_run: bool) -> str:
     if not gone:
         return "nothing to remove"
     size = format_bytes(sum(row.bytes for row in gone))
-    return f"{len(gone)} backups {'would go' if dry_run else 'removed'}, {size}"
+    many = "1 backup" if len(gone) == 1 else f"{len(gone)} backups"
+    return f"{many} {'would go' if dry_run else 'removed'}, {size}"

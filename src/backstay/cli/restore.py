@@ -12,6 +12,7 @@ from backstay import wiring
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.replaced import admin_url
+from backstay.domain.backup import BackupKind
 from backstay.errors import BackupFailed, ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -26,13 +27,17 @@ Examples:
   backstay backup restore prod ID --accept-loss 14
   backstay backup restore prod ID --version v2 --accept-loss 14
   backstay backup restore prod ID --target secret:SCRATCH_URL
+  backstay backup restore prod --at 2026-11-23T14:05:30Z --accept-loss 14
 """
 SECRET = "secret:"
 
 
 @click.command(name="restore", epilog=EPILOG)
 @click.argument("environment", metavar="ENV")
-@click.argument("backup", metavar="ID")
+@click.argument("backup", metavar="[ID]", required=False)
+@click.option(
+    "--at", metavar="TIME", help="Instead of ID: as it was at this moment, such as 2026-11-23T14:05:30Z."
+)
 @click.option(
     "--target",
     metavar="URL",
@@ -51,14 +56,15 @@ SECRET = "secret:"
 def command(
     settings: Settings,
     environment: str,
-    backup: str,
+    backup: str | None,
+    at: str | None,
     target: str | None,
     version: str | None,
     accept_loss: int | None,
     dry_run: bool,
     yes: bool,
 ) -> int:
-    """Put backup ID in the place of the live database of ENV, or restore it elsewhere.
+    """Put backup ID, or the moment --at, in the place of the live database of ENV, or restore it elsewhere.
 
     It is restored beside the live one, compared, and swapped in while requests wait. What was live is kept. Rows that
     were written since are never lost without --accept-loss naming how many.
@@ -66,8 +72,22 @@ def command(
     from backstay.pipeline.restorable import find_backup
 
     found = project(settings, environment)
-    row = find_backup(found.reader(), found.app, environment, backup)
     application = found.application(environment)
+    if at is not None:
+        from backstay.cli.moment import backup_at, parse_moment, show_reach
+
+        if backup is not None:
+            raise UsageError("name a backup, or a moment by --at")
+        moment = parse_moment(at)
+        if dry_run:
+            return show_reach(settings, found, application.environment, moment)
+        row = backup_at(settings, found, application.environment, moment)
+    elif backup is not None:
+        row = find_backup(found.reader(), found.app, environment, backup)
+        if row.kind is BackupKind.PHYSICAL and not dry_run:
+            row = _extracted(settings, found, application.environment, row)
+    else:
+        raise UsageError("name a backup, or a moment by --at", hint=f"backstay backup list {environment}")
     if target is not None:
         if version or accept_loss is not None or dry_run:
             raise UsageError("--target goes with none of --version, --accept-loss and --dry-run")
@@ -79,6 +99,26 @@ def command(
         raise BackupFailed(seen.refusal.why, hint=seen.refusal.hint, state="nothing was changed")
     _confirm(settings, environment, seen, yes)
     return _begin(settings, found, application, row, version, accept_loss)
+
+
+def _extracted(settings: Settings, found: Project, environment: Environment, backup: Backup) -> Backup:
+    """The database out of a physical backup, as a logical one."""
+    from backstay.cli.backup import Shown, ended_politely, order_of
+    from backstay.cli.progress import Progress
+    from backstay.pipeline.extract import ExtractOrder, as_logical
+    from backstay.pipeline.verify import VerifyOrder
+
+    source, limits = environment.database, environment.policy.backup_limits
+    identity = source.identity_in(wiring.secrets(environment).read()) if source else None
+    progress, store = Progress(settings), found.store()
+    shown = Shown(progress, settings)
+    verify = VerifyOrder(source.scratch if source else "auto", limits, identity, progress=shown.progress)
+    order = ExtractOrder(verify, order_of(environment, backup.reason))
+    try:
+        with ended_politely(), progress:
+            return as_logical(wiring.verify_ports(store, found.where, environment), backup, order, shown.tell)
+    finally:
+        store.close()
 
 
 def _begin(

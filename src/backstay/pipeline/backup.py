@@ -108,7 +108,9 @@ def back_up(
             hint=error.hint,
             state="nothing was changed; no file is left",
         ) from error
-    backup = _entered(ports, record, replace(_whole(order, at, dump), alarm=_alarm(ports, order, at, dump)))
+    backup = _entered(
+        ports, record, replace(cataloged(order, at, dump), alarm=_alarm(ports, order, at, dump))
+    )
     if backup.alarm:
         tell("backup_alarm", f"look at {backup.id}: {backup.alarm}", backup=backup.id)
     for note in dump.notes:
@@ -165,7 +167,7 @@ def _alarm(ports: Ports, order: BackupOrder, at: datetime, dump: Dump) -> str | 
     """What is odd about a backup that came to be, beside those before it."""
     before = ports.store.backups(order.app, order.environment)
     rows = dump.content.rows if dump.content else None
-    return alarm(_whole(order, at, dump), before, rows, _rows_in_the_last(ports, before))
+    return alarm(cataloged(order, at, dump), before, rows, _rows_in_the_last(ports, before))
 
 
 def _rows_in_the_last(ports: Ports, before: Sequence[Backup]) -> int | None:
@@ -192,7 +194,8 @@ def _entered(ports: Ports, record: Callable[[Backup], bool], backup: Backup) -> 
     raise BackupFailed(f"the catalog has a backup {backup.id} already", hint="try again")
 
 
-def _whole(order: BackupOrder, at: datetime, dump: Dump) -> Backup:
+def cataloged(order: BackupOrder, at: datetime, dump: Dump) -> Backup:
+    """The catalog's entry for a dump that came to be."""
     return Backup(
         id=backup_id(order.app, order.environment, at),
         app=order.app,
@@ -222,7 +225,7 @@ def _failed(order: BackupOrder, at: datetime, error: DatabaseError) -> Backup:
     reason = f"{order.reason}: {error.message}"
     kind = order.kind or (BackupKind.PHYSICAL if isinstance(error, PagesDamaged) else BackupKind.LOGICAL)
     return replace(
-        _whole(order, at, nothing),
+        cataloged(order, at, nothing),
         kind=kind,
         state=BackupState.FAILED,
         path="",

@@ -55,8 +55,8 @@ def deploy(run: Run) -> None:
     """
     saga = Saga(run, STEPS)
     try:
-        sweep(run)
         saga.do(CHECK)
+        sweep(run)  # not before the engine is known to answer
         saga.do(SNAPSHOT)
         saga.do(ROUTER)
         saga.do(PULL)

@@ -40,16 +40,22 @@ def from_record(deployment: Deployment, store: Reader) -> tuple[Plan, str]:
     if record is None or release is None:
         raise StoreError(f"the record of deployment {deployment.id} is incomplete")
     restoration = record.get("restoration")
-    plan = Plan(
-        kind=deployment.kind,
-        release=release,
-        previous=store.release(deployment.previous) if deployment.previous else None,
-        origins={name: Origin(value) for name, value in record["origins"].items()},
-        before=_slots_from_json(record["before"]),
-        maintenance=bool(record.get("maintenance")),
-        restoration=Restoration(**restoration) if restoration else None,
-    )
-    return plan, record["nonce"]
+    try:
+        plan = Plan(
+            kind=deployment.kind,
+            release=release,
+            previous=store.release(deployment.previous) if deployment.previous else None,
+            origins={name: Origin(value) for name, value in record["origins"].items()},
+            before=_slots_from_json(record["before"]),
+            maintenance=bool(record.get("maintenance")),
+            restoration=Restoration(**restoration) if restoration else None,
+        )
+        return plan, str(record["nonce"])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"the record of deployment {deployment.id} cannot be read: {error!r}",
+            hint="use the Backstay that wrote it, or a newer one",
+        ) from error
 
 
 def _slots_as_json(slots: Slots) -> dict[str, Any]:

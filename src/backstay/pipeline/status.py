@@ -13,10 +13,10 @@ from backstay.domain.lease import Presence
 from backstay.domain.release import Component, Release
 from backstay.domain.slot import Placement, Slot, SlotMapping
 from backstay.errors import EngineError
-from backstay.pipeline.heal import as_seen, seen
 from backstay.pipeline.home import elsewhere
 from backstay.pipeline.lock import lock
 from backstay.pipeline.probe import ask_health
+from backstay.pipeline.seen import seen_container, seen_router
 from backstay.pipeline.times import parse_rfc3339
 from backstay.ports.clock import Clock
 from backstay.ports.engine import Container, Engine
@@ -45,9 +45,9 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
     healthy = _health(ports, slots.mappings)
     live, standby = slots.serving, slots.standby
     under_way = _deployment(ports, app, environment)
-    seen_containers = {id_: as_seen(found) if found else None for id_, found in containers.items()}
-    drift = trouble + drifts(slots, seen(router), seen_containers, settled=under_way is None)
-    if (home := elsewhere(ports.store, ports.host, app, environment)) is not None:
+    seen_containers = {id_: seen_container(found) if found else None for id_, found in containers.items()}
+    drift = trouble + drifts(slots, seen_router(router), seen_containers, settled=under_way is None)
+    if home := elsewhere(ports.store, ports.host, app, environment):
         # What differs here says nothing: neither router nor engine of this host are the environment's.
         drift = [Drift("control host", home, ports.host.owner().host)]
     return {

@@ -179,8 +179,9 @@ class Database(Protocol):
         """Copy a dump elsewhere. DatabaseError with the command's exit status and words when it fails; the dump itself
         stays as it is in any case. NameTaken while another process copies it."""
 
-    def content(self, url: Secret, deadline_s: float) -> Content:
-        """What is in a database now, in one snapshot."""
+    def content(self, url: Secret, deadline_s: float, *, helpers: int = 0) -> Content:
+        """What is in a database now, in one snapshot. With `helpers` the server may use so many processors more than
+        one, for which nobody but us must need it."""
 
     def facts(self, url: Secret) -> ServerFacts:
         """What the server says about itself and the database."""

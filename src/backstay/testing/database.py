@@ -135,7 +135,7 @@ class FakeDatabase:
             raise DatabaseError(self.copy_fault)
         self.copies.append(order)
 
-    def content(self, url: Secret, deadline_s: float) -> Content:
+    def content(self, url: Secret, deadline_s: float, *, helpers: int = 0) -> Content:
         if self.unreachable is not None:
             raise DatabaseError(self.unreachable)
         return self._held(url)

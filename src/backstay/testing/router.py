@@ -39,9 +39,9 @@ class FakeRouter:
         self.half_way: Callable[[str], None] = lambda what: None
 
     def ensure(self, binds: tuple[Bind, ...], nonce: str, token: int) -> None:
-        self._refuse_stale(token)
         if self.unusable is not None:
             raise RouterError(self.unusable)
+        self._refuse_stale(token)
         if not self.running:
             self.running, self.live = True, self.filed
             self.half_way("router.ensure, started")
@@ -60,8 +60,8 @@ class FakeRouter:
                 raise RouterError(f"port {bind.port} on {bind.host} is taken by nginx (pid 7)")
 
     def load(self, slots: Mapping[Slot, SlotRoutes], token: int) -> None:
-        self._answer()
         self._refuse_stale(token)
+        self._answer()
         for slot in Slot:
             if slot in slots:
                 self.loaded[slot] = slots[slot]
@@ -70,8 +70,8 @@ class FakeRouter:
             self.half_way(f"router.load, {slot}")
 
     def expect(self, slot: Slot, token: int) -> None:
-        self._answer()
         self._refuse_stale(token)
+        self._answer()
         if slot is self.live:
             raise RouterError(f"{slot} is live")
         self.loaded.pop(slot, None)
@@ -104,8 +104,8 @@ class FakeRouter:
         self.holds.append(mode)
 
     def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
-        self._answer()
         self._refuse_stale(token)
+        self._answer()
         self.drained.append(slot)
         return 0
 
@@ -117,7 +117,7 @@ class FakeRouter:
         return RouterState(
             running=True,
             token=self.token,
-            weights={slot: 100 if slot is self.live else 0 for slot in Slot},
+            weights={slot: 100 if slot is self.live and slot in self.loaded else 0 for slot in Slot},
             up={slot: frozenset(routes.upstreams or ()) for slot, routes in self.loaded.items()},
             in_flight=dict.fromkeys(Slot, 0),
             held=self.held,
@@ -135,10 +135,10 @@ class FakeRouter:
     def stop(self) -> None:
         self.running = False
 
-    def _refuse_stale(self, token: int) -> None:
-        if self.token is not None and self.token > token:
-            raise RouterError(f"the router obeys token {self.token}; token {token} is stale")
-
     def _answer(self) -> None:
         if not self.running:
             raise RouterError("the router does not answer")
+
+    def _refuse_stale(self, token: int) -> None:
+        if self.token is not None and self.token > token:
+            raise RouterError(f"the router obeys token {self.token}; token {token} is stale")

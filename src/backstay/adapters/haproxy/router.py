@@ -252,15 +252,15 @@ class HaproxyRouter:
         self.keeper.tell_draining(command)
 
 
-def _refuse_stale(known: maps.Weights | None, token: int) -> None:
-    if known is not None and known.token > token:
-        raise RouterError(f"the router obeys token {known.token}; token {token} is stale")
-
-
 def _shares(weights: maps.Weights | None) -> dict[Slot, int]:
     """Percent per slot; what a router without a map does when nothing is known."""
     green = weights.green if weights else maps.NOBODY
     return {Slot.GREEN: green, Slot.BLUE: 100 - green}
+
+
+def _refuse_stale(known: maps.Weights | None, token: int) -> None:
+    if known is not None and known.token > token:
+        raise RouterError(f"the router obeys token {known.token}; token {token} is stale")
 
 
 def _servers_of(slots: Mapping[Slot, SlotRoutes]) -> set[tuple[str, str]]:

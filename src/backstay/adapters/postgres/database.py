@@ -81,9 +81,11 @@ class PostgresTools:
 
         copy(order)
 
-    def content(self, url: Secret, deadline_s: float) -> Content:
+    def content(self, url: Secret, deadline_s: float, *, helpers: int = 0) -> Content:
         with _hiding(url), environment(url) as env, session(env, deadline_s) as asked:
             begin(asked, deadline_s, ANSWER_S)
+            if helpers:
+                asked.rows(f"SET LOCAL max_parallel_workers_per_gather = {int(helpers)}")
             return take(asked)
 
     def facts(self, url: Secret) -> ServerFacts:

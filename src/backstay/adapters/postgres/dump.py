@@ -27,6 +27,7 @@ from backstay.adapters.postgres.files import (
     sweep,
 )
 from backstay.adapters.postgres.manifest import BASE, COMPRESSED, GLOBALS, MANIFEST, PLAIN
+from backstay.adapters.postgres.session import session
 from backstay.adapters.postgres.snapshot import Snapshot
 from backstay.adapters.postgres.tools import ANSWER_S, find_compressor, find_tool_of, run, version
 from backstay.adapters.postgres.watch import TICK_S, Watch
@@ -37,6 +38,7 @@ from backstay.domain.size import format_bytes
 from backstay.errors import DatabaseError
 from backstay.ports.database import Dump, DumpOrder
 
+PING_EVERY_S: Final = 10.0
 ROOM: Final = 1.5
 """So many times the size of the last backup must be free."""
 
@@ -199,16 +201,28 @@ class _Backup:
             yield opened
 
     def _take_content(self, snapshot: Snapshot | None) -> None:
+        """Wait for what is still counted when the dump is done. Its want costs a note, not the backup."""
         if snapshot is None:
             return
-        while not snapshot.is_taken:
-            # Longer than the dump took: what is left is a question to a server that answers all the same.
-            self.watch.look(snapshot.done, self.read, moved=time.monotonic())
-            time.sleep(TICK_S)
         try:
+            self._await(snapshot)
             self.content = snapshot.content()
         except DatabaseError as error:
+            if self.order.stopped():
+                raise
             self.notes.append(f"without fingerprints of the tables: {error.message}")
+
+    def _await(self, snapshot: Snapshot) -> None:
+        """DatabaseError on request, at the deadline, and when the server answers nobody any more."""
+        next_ping = time.monotonic() + PING_EVERY_S
+        while not snapshot.is_taken:
+            # One large table may take long, and shows nothing meanwhile.
+            self.watch.look(snapshot.done, self.read, moved=time.monotonic())
+            time.sleep(TICK_S)
+            if time.monotonic() > next_ping:
+                with session(self.env, ANSWER_S) as asked:
+                    asked.rows("SELECT 1")
+                next_ping = time.monotonic() + PING_EVERY_S
 
     def _write_globals(self, into: Draft) -> Written | None:
         """Roles and tablespaces, which no dump of one database has. Without the right to read them: a note."""

@@ -54,7 +54,7 @@ class _Restore:
         if "dump" not in manifest["files"]:
             raise DatabaseError(
                 f"{order.dump.name} is a physical backup: of the whole server, not of one database",
-                hint="it becomes a server of its own (backstay backup verify does so)",
+                hint="backstay backup restore takes the database out of it first",
             )
         self.order = order
         self.manifest = manifest

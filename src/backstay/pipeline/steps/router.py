@@ -9,6 +9,7 @@ from backstay.domain.step import StepRecord, Truth
 from backstay.pipeline.heal import heal
 from backstay.pipeline.routes import known_gateway
 from backstay.pipeline.run import Run
+from backstay.pipeline.stranger import refuse_stranger
 
 
 class RouterStep:
@@ -18,6 +19,7 @@ class RouterStep:
     title = "make sure the router runs and listens"
 
     def do(self, run: Run) -> dict[str, Any]:
+        refuse_stranger(run)
         # Before the flip of a warm rollback not even the engine is asked, so that going back works, and works at once,
         # although the engine is ill.
         gateway = (known_gateway(run) if run.plan.is_warm else None) or self._gateway(run)
