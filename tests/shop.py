@@ -43,7 +43,7 @@ routes:
   - {{path: /, component: frontend}}
 database: {{url_secret: DATABASE_URL, backup_url_secret: BACKUP_URL}}
 registry: {{username_secret: REGISTRY_USER, password_secret: REGISTRY_PASSWORD}}
-smoke:
+smoke:{products}
   - {{name: api root, path: /api/v1/, expect: {{status: 200, json: {{"$.database": connected}}{under}}}}}
 environments:
   dev:
@@ -51,10 +51,14 @@ environments:
     hosts: [local]
     router: {{bind: "127.0.0.1:{port}"}}
     ports: "{first}-{last}"
-    policy: {{bake: {bake}}}
+    policy: {{bake: {bake}, rehearsal: {rehearsal}}}
     secrets: {{file: secrets.env}}
     notify: {notify}
 """
+
+PRODUCTS = """
+  - {name: products, path: /api/v1/products/, expect: {status: 200}}"""
+"""What v2 cannot answer any more on a database that v7 migrated."""
 
 
 @dataclass
@@ -87,6 +91,7 @@ class Shop:
     notify: tuple[str, ...] = ()
     store: str = ""
     variables: dict[str, str] = field(default_factory=dict)
+    rehearsal: str = "off"
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bs-")))
     port: int = 0
 
@@ -102,6 +107,9 @@ class Shop:
         )
         return self
 
+    def rehearse_from_now_on(self) -> None:
+        self.configure(rehearsal="always")
+
     def configure(self, **changes: Any) -> None:
         """Write backstay.yml, with some of its values changed."""
         for key, value in changes.items():
@@ -114,6 +122,8 @@ class Shop:
                 bake=self.bake,
                 deadline=self.deadline,
                 under=self.under,
+                rehearsal=self.rehearsal,
+                products=PRODUCTS if self.rehearsal != "off" else "",
                 notify=json.dumps(self.notify),
                 first=first,
                 last=first + 99,

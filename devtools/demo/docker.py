@@ -26,7 +26,7 @@ def main() -> int:
     started_world = _bring_up(console)
     try:
         world = World.current()
-        say(console, "building and pushing the shop, v1 to v6 …")
+        say(console, "building and pushing the shop, v1 to v8 …")
         images.shop(world)
         began = time.monotonic()
         with Shop(world, f"demo{os.getpid()}", bake="8s", deadline="8s") as shop:

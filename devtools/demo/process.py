@@ -56,12 +56,13 @@ routes:
   - {{path: /, component: frontend}}
 database: {{url_secret: DATABASE_URL}}
 smoke:
+  - {{name: products, path: /api/v1/products/, expect: {{status: 200}}}}
   - {{name: api root, path: /api/v1/, expect: {{status: 200, json: {{"$.database": connected}}, under: 2s}}}}
 environments:
   dev:
     engine: process
     router: {{bind: "127.0.0.1:{port}"}}
-    policy: {{bake: 5s}}
+    policy: {{bake: 5s, rehearsal: {rehearsal}}}
     secrets: {{file: secrets.env}}
 """
 
@@ -78,7 +79,7 @@ class ProcessStage:
 
     def __enter__(self) -> Self:
         releases.build(self.folder / "releases")
-        (self.folder / "backstay.yml").write_text(CONFIG.format(app=APP, python=self.python, port=self.port))
+        self._configure("off")
         file = self.folder / "secrets.env"
         file.touch(mode=0o600)
         file.write_text(f"DATABASE_URL={self.postgres.create(APP)}\nSECRET_KEY={secrets.token_hex(24)}\n")
@@ -95,6 +96,13 @@ class ProcessStage:
         engine = ProcessEngine(self.home / "process")
         for process in engine.find({"backstay.app": APP}):
             engine.remove(process.id)
+
+    def rehearse_from_now_on(self) -> None:
+        self._configure("always")
+
+    def _configure(self, rehearsal: str) -> None:
+        words = CONFIG.format(app=APP, python=self.python, port=self.port, rehearsal=rehearsal)
+        (self.folder / "backstay.yml").write_text(words)
 
     @property
     def home(self) -> Path:

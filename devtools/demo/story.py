@@ -1,4 +1,5 @@
-"""The story of both demos: v1 to v2, v3 is refused, v4 is reversed, and back to v1 by hand; all under load."""
+"""The story of both demos: v1 to v2, v3 is refused, v4 is reversed, v7 and v8 are caught by their rehearsals, and back
+to v1 by hand; all under load."""
 
 from __future__ import annotations
 
@@ -26,6 +27,10 @@ LABELS: Final = {
     "traffic_switched": "switch",
     "rollback_triggered": "trigger",
     "release_promoted": "baked",
+    "backup_verified": "verified",
+    "migration_rehearsed": "rehearsed",
+    "release_rehearsed": "rehearsed",
+    "rehearsal_ended": "verdict",
 }
 """Kinds of events worth a line of the demo; one that says that something failed is shown always."""
 
@@ -47,19 +52,24 @@ class Stage(Protocol):
 
     def load(self, **changes: Any) -> Load: ...
 
+    def rehearse_from_now_on(self) -> None:
+        """Change the policy: every release is tried on a copy of the database first."""
+
     def orders(self) -> int:
         """How many orders the database has."""
 
 
 @dataclass(frozen=True)
 class Act:
-    """One command of the story: what it must end with, and what must serve afterwards."""
+    """One command of the story: what it must end with, and what must serve afterwards. `verdict` is what the rehearsal
+    must say, where there is one."""
 
     title: str
     words: tuple[str, ...]
     status: int
     state: str
     serving: Mapping[str, str]
+    verdict: str | None = None
 
 
 V1: Final = {"backend": "v1", "frontend": "v1"}
@@ -69,6 +79,8 @@ ACTS: Final = (
     Act("v2, with a migration", ("deploy", "dev", "--version", "v2"), 0, "succeeded", V2),
     Act("v3, never healthy", ("deploy", "dev", "--version", "v3"), 20, "failed", V2),
     Act("v4, bad under traffic", ("deploy", "dev", "--version", "v4"), 20, "rolled_back", V2),
+    Act("v7, breaking for v2", ("deploy", "dev", "--version", "v7"), 30, "failed", V2, "breaking"),
+    Act("v8, fails on our data", ("deploy", "dev", "--version", "v8"), 30, "failed", V2, "failed"),
     Act(
         "backend back to v1",
         ("rollback", "dev", "backend", "--force"),
@@ -88,6 +100,7 @@ class Outcome:
     status: int
     serving: Mapping[str, str] | None
     ended: float
+    verdict: str | None = None
 
     @property
     def faults(self) -> list[str]:
@@ -97,6 +110,8 @@ class Outcome:
             wrong.append(f"exit status {self.status}, expected {act.status}: {self.document.get('reason')}")
         if state != act.state:
             wrong.append(f"state {state}, expected {act.state}: {self.document.get('reason')}")
+        if self.verdict != act.verdict:
+            wrong.append(f"the rehearsal said {self.verdict}, expected {act.verdict}")
         if self.serving != act.serving:
             wrong.append(f"{self.serving} serves, expected {act.serving}")
         return [f"{act.title}: {fault}" for fault in wrong]
@@ -149,6 +164,12 @@ def play(stage: Stage, console: Console) -> Told:
             "\n[dim]… and from here on 13 clients keep asking: pages, API, orders, slow answers, websockets[/]",
         )
         for act in ACTS:
+            if act.verdict is not None and outcomes[-1].act.verdict is None:
+                stage.rehearse_from_now_on()
+                say(
+                    console,
+                    "\n[dim]… and from here on every release is tried on a copy of the database first[/]",
+                )
             outcomes.append(_act(stage, act, console, load.now))
             _so_far(console, load.so_far())
         report = load.stop()
@@ -184,7 +205,8 @@ def _act(stage: Stage, act: Act, console: Console, now: Any) -> Outcome:
             lines.append(json.loads(line))
             _show_event(console, lines[-1], time.monotonic() - began)
     document = lines[-1] if lines else {}
-    return Outcome(act, document, process.returncode, stage.serving(), now())
+    verdict = next((e["data"]["verdict"] for e in lines if e.get("kind") == "rehearsal_ended"), None)
+    return Outcome(act, document, process.returncode, stage.serving(), now(), verdict)
 
 
 def _show_event(console: Console, event: Mapping[str, Any], after_s: float) -> None:

@@ -70,8 +70,24 @@ def _work_for(where: wiring.Place, deployment_id: str, parent: int, notify: Sequ
         store.release_lease(lease)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sender.finish()
+        _copy_backups(run, where)
         store.close()
     return 0
+
+
+def _copy_backups(run: Run, where: wiring.Place) -> None:
+    """Copy elsewhere what was backed up, where that is configured. Nobody waits for it: the environment is free
+    already, and what is not copied when we die is copied with the next."""
+    source = run.environment.database
+    if source is None or source.copy is None:
+        return
+    from backstay.pipeline.copy import Copying, copy_all
+
+    copying = Copying(run.environment.app, run.environment.name, source.copy, run.secrets)
+    try:
+        copy_all(run.world, copying, lambda kind, message, **data: _log(message))
+    except BackstayError as error:
+        _log(f"backups were not copied: {error.message}")
 
 
 def _await_order(store: Store, deployment: str, parent: int) -> Deployment | None:
@@ -98,6 +114,10 @@ def perform(run: Run, lease: Lease) -> None:
             from backstay.pipeline.deploy import deploy
 
             deploy(_running(run))
+        elif run.deployment.kind is DeploymentKind.RESTORE:
+            from backstay.pipeline.restore import restore
+
+            restore(_running(run))
         else:
             from backstay.pipeline.rollback import rollback
 
@@ -108,7 +128,7 @@ def perform(run: Run, lease: Lease) -> None:
         if recovering:
             raise
         _reverse(run, error)
-    except Exception as error:
+    except Exception as error:  # the last net: whatever broke, the environment must not stay half-way
         report = run.redact("".join(traceback.format_exception(error)))
         print(report, file=sys.stderr, flush=True)
         broken = BackstayError(

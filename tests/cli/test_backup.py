@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.domain.backup import Backup, BackupState
+from backstay.domain.backup import Backup, BackupKind, BackupState
 from tests.cli.conftest import Backstay
 from tests.config.samples import GOOD, written
 from tests.store.samples import store_at
@@ -24,7 +24,7 @@ def row(number: int, home: Path, state: BackupState = BackupState.UNVERIFIED, si
         "shop",
         "dev",
         at,
-        "logical",
+        BackupKind.LOGICAL,
         state,
         size,
         str(path),

@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 
 from backstay.config import Severity, check, find, json_schema, load, outline, show, state_home
+from backstay.domain.backup import BackupKind
 from backstay.domain.environment import Bind, DatabaseSource, RegistrySource
-from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Triggers
+from backstay.domain.objective import Objective
+from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Trial, Triggers
 from backstay.domain.release import Health, Route
+from backstay.domain.schedule import Schedule
 from backstay.domain.smoke import Expectation
+from backstay.domain.wal import Continuous
 from backstay.errors import ConfigError
 from tests.config.samples import FULL, GOOD, written
 
@@ -52,7 +56,7 @@ def test_the_full_file_becomes_environments(tmp_path: Path) -> None:
     assert (dev.secrets_file, uat.secrets_file) == (str(tmp_path / ".secrets/dev.env"), "/etc/shop/uat.env")
     assert (dev.backups, uat.backups) == ("/srv/state/backups/dev", str(tmp_path / "dumps"))
     assert dev.ports == (20000, 20999)
-    assert dev.database == DatabaseSource("DATABASE_URL", "BACKUP_URL")
+    assert dev.database == DatabaseSource("DATABASE_URL", "BACKUP_URL", admin_url_secret="BACKUP_URL")
     assert dev.registry == RegistrySource("REGISTRY_USER", "REGISTRY_PASSWORD")
     assert dev.smoke[0].expect == Expectation(
         200, {"$.database": "connected"}, {"content-type": "json"}, None, 2.0
@@ -68,6 +72,8 @@ def test_the_full_file_becomes_environments(tmp_path: Path) -> None:
         smoke_every_s=None,
         accept=("disk",),
         triggers=Triggers(error_points=0.1, slow_answer_s=3.0),
+        rehearsal=Trial.ALWAYS,
+        verify=Trial.ALWAYS,
     )
 
 
@@ -232,7 +238,6 @@ def test_warnings_and_notices(tmp_path: Path) -> None:
     assert keys == {
         "30 warning environments.prod.router.bind",
         "7 notice components.backend.workdir",
-        "21 notice database.scratch",
         "27 notice environments.uat.router.bind",
     }
     assert "30: warning" in told[0]
@@ -293,3 +298,46 @@ def test_names_of_the_package_survive_their_use(tmp_path: Path) -> None:
     import backstay.config as package
 
     assert package.show is show and package.check is check and package.load is load
+
+
+SCHEDULED = """
+app: shop
+components: {web: {image: shop, port: 80}}
+routes: [{path: /, component: web}]
+database: {url_secret: A, replication_url_secret: R, continuous: true, base_after: 2g, canary: false}
+environments:
+  dev:
+    secrets: {file: a}
+    continuous: false
+    schedule: {backup: off, restore_drill: "5  4 * * 0"}
+    policy: {rto: 1h, rpo: 90m}
+  prod: {secrets: {file: a}}
+"""
+
+
+def test_schedules_objectives_and_continuous_protection(tmp_path: Path) -> None:
+    path = written(tmp_path, SCHEDULED)
+    dev, prod = (load(path, name, {}).environment for name in ("dev", "prod"))
+    assert (dev.schedule, prod.schedule) == (Schedule(None, "5 4 * * 0"), Schedule("0 2 * * *", "0 4 1 * *"))
+    assert (dev.policy.objective, prod.policy.objective) == (Objective(3600, 5400), Objective(300, 900))
+    assert (dev.continuous, prod.continuous) == (None, Continuous("R", 2 * 1024**3, canary=False))
+    assert dev.database is not None and prod.database is not None
+    assert (dev.database.kind, prod.database.kind) == (None, BackupKind.PHYSICAL)
+
+
+@pytest.mark.parametrize(
+    ("database", "secret"),
+    [
+        ("{url_secret: A}", "A"),
+        ("{url_secret: A, backup_url_secret: B}", "B"),
+        ("{url_secret: A, backup_url_secret: B, replication_url_secret: C}", "C"),
+    ],
+)
+def test_wal_is_received_by_the_role_that_backs_up_unless_another_is_named(
+    database: str, secret: str, tmp_path: Path
+) -> None:
+    text = GOOD.replace("{url_secret: DATABASE_URL}", database).replace(
+        "  dev: {", "  dev: {continuous: true, "
+    )
+    continuous = load(written(tmp_path, text), "dev", {}).environment.continuous
+    assert continuous is not None and continuous.replication_url_secret == secret

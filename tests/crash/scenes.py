@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backstay.domain.deployment import Wish
+from backstay.domain.policy import Trial
 from backstay.domain.smoke import Answer
 from backstay.domain.verdict import Traffic
 from backstay.ports.engine import ContainerSpec
-from tests.crash.town import Mortal
+from tests.crash.town import URL, Mortal
 from tests.pipeline.conftest import PUBLIC_PORT
 
 Act = Callable[[Mortal], object]
@@ -88,6 +89,16 @@ def _backup_fails(mortal: Mortal) -> None:
     mortal.town.database.fault = "pg_dump failed"
 
 
+def _rehearsing(mortal: Mortal) -> None:
+    """From now on every release is tried on a copy first."""
+    mortal.town.policy = replace(mortal.town.policy, rehearsal=Trial.ALWAYS)
+
+
+def _rehearsal_refuses(mortal: Mortal) -> None:
+    _rehearsing(mortal)
+    mortal.town.engine.exit_codes["-again-backend"] = 1
+
+
 def _old_slot_dies(mortal: Mortal) -> None:
     """The slot that served is dead by the time anybody would go back to it."""
     serving = mortal.slots.serving
@@ -139,6 +150,53 @@ def _left_over(mortal: Mortal) -> None:
     town.database.files[town.folder / "shop_dev_20261123_090000000.dump.partial"] = 0
 
 
+def _writes_in_its_migration(mortal: Mortal) -> None:
+    """v2's migration writes five rows that v1 cannot live with."""
+    database, was = mortal.town.database, mortal.rows
+
+    def began(name: str) -> None:
+        if name.endswith("-migrate"):
+            database.write(URL, 5)
+
+    mortal.town.engine.began = began
+    mortal.rows_of = {"v1": was, "v2": was + 5}
+
+
+def _migrates_and(trouble: Callable[[Mortal], None]) -> Callable[[Mortal], None]:
+    def both(mortal: Mortal) -> None:
+        _writes_in_its_migration(mortal)
+        trouble(mortal)
+
+    return both
+
+
+def _written_since(rows: int) -> Callable[[Mortal], None]:
+    def write(mortal: Mortal) -> None:
+        mortal.town.database.write(URL, rows)
+
+    return write
+
+
+def _written_since_and_sick(mortal: Mortal) -> None:
+    _written_since(7)(mortal)
+    _sick_newcomer(mortal)
+
+
+def _restore(accept_loss: int) -> Act:
+    """The backup that the first deployment made."""
+
+    def act(mortal: Mortal) -> object:
+        backup = mortal.store.history("shop", "dev")[0].backup
+        assert backup is not None
+        return mortal.restore(backup, accept_loss)
+
+    return act
+
+
+def _held(version: str) -> Act:
+    return lambda mortal: mortal.deploy(version, maintenance=True)
+
+
 def _wished(mortal: Mortal, wish: Wish, second: float) -> None:
     """Somebody asks for it that many seconds after the beginning."""
     at = mortal.clock.elapsed_s + second
@@ -163,6 +221,8 @@ SCENES = [
     Scene("a deploy over two warm slots", ("v1", "v2"), _deploy("v3")),
     Scene("a deploy of one component", ("v1", "v2"), _deploy("v3", "backend")),
     Scene("a failed backup", ("v1",), _deploy("v2"), _backup_fails, since="backup"),
+    Scene("a rehearsed deploy", ("v1",), _deploy("v2"), _rehearsing, since="rehearse"),
+    Scene("a deploy that its rehearsal refuses", ("v1",), _deploy("v2"), _rehearsal_refuses, since="rehearse"),
     Scene("a failed migration", ("v1",), _deploy("v2"), _migration_fails, since="migrate"),
     Scene("a migration that takes its time", ("v1",), _deploy("v2"), _migration_lasts, since="migrate"),
     Scene("a deploy that is never healthy", ("v1", "v2"), _deploy("v3"), _sick_newcomer, since="health"),
@@ -190,6 +250,17 @@ SCENES = [
     Scene("recovery of what was left over", ("v1", "v2"), lambda mortal: mortal.recover(), _left_over),
     Scene("a deploy after a reboot", ("v1", "v2"), _deploy("v3"), _after_a_reboot, broken=True),
     Scene("a rollback after a reboot", ("v1", "v2"), lambda mortal: mortal.rollback(), _after_a_reboot, broken=True),
+    Scene("a migration behind held requests", ("v1",), _held("v2"), _writes_in_its_migration, since="hold"),
+    Scene("a migration behind held requests that fails", ("v1",), _held("v2"), _migrates_and(_migration_fails),
+          since="copy"),
+    Scene("a migration behind held requests, wrong in public", ("v1",), _held("v2"), _migrates_and(_wrong_in_public),
+          since="public-smoke"),
+    Scene("a migration behind held requests, bad in its bake", ("v1",), _held("v2"), _migrates_and(_bad_under_traffic),
+          since="open", stuck=True),
+    Scene("a restore", ("v1",), _restore(7), _written_since(7)),
+    Scene("a restore that would lose too much", ("v1",), _restore(6), _written_since(7), since="restore"),
+    Scene("a restore that is never healthy", ("v1", "v2"), _restore(7), _written_since_and_sick,
+          since="health"),
     Scene("a rollback of one component", ("v1", "v2"), lambda mortal: mortal.rollback("backend", force=True)),
 ]  # fmt: skip
 
@@ -204,4 +275,6 @@ def mend(mortal: Mortal) -> None:
     town.engine.exit_codes.clear()
     town.engine.lasting.clear()
     town.database.fault = None
+    town.engine.began = lambda name: None
+    mortal.rows_of = {}
     mortal.clock.on_tick = lambda elapsed_s: None

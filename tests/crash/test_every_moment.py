@@ -24,6 +24,9 @@ FEWEST_MOMENTS = 30
 
 FEWEST_WORLDS = 6
 
+BACKED_UP = 3
+"""Rows in the backup that a scene's first deployment makes."""
+
 SAMPLE = 6
 """Without --long, so many of the worlds that a dying recovery leaves are recovered again, per scene."""
 
@@ -37,6 +40,7 @@ def mortal() -> Iterator[Mortal]:
         made.close()
 
 
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_death_at_any_moment_is_recovered(
     mortal: Mortal, scene: Scene, tally: Tally, request: pytest.FixtureRequest
@@ -66,6 +70,7 @@ def beginning(mortal: Mortal, scene: Scene) -> Slots:
     start = mortal.slots
     mortal.is_new = start.live is None
     scene.trouble(mortal)
+    mortal.was = mortal.rows
     return start
 
 
@@ -108,6 +113,9 @@ def must_serve_what_the_end_says(mortal: Mortal, scene: Scene, start: Slots, die
         f"d{len(scene.before) + 1}"
     }:
         return
+    if last.kind is DeploymentKind.RESTORE:
+        swapped = last.state is DeploymentState.SUCCEEDED
+        assert mortal.rows == (BACKED_UP if swapped else mortal.was), (died, last, mortal.rows)
     if last.state is DeploymentState.SUCCEEDED:
         assert slots.serving is not None and slots.serving.release == last.release, died
         if last.kind is DeploymentKind.ROLLBACK:
@@ -125,6 +133,11 @@ def nothing_is_left_over(mortal: Mortal, died: str) -> None:
     there = mortal.town.engine.containers
     assert set(there) == wanted, (died, [c.name for c in there.values() if c.id not in wanted])
     assert all(container.running for container in there.values()), died
+    assert not mortal.town.scratches.left, (died, mortal.town.scratches.left)
+    assert not mortal.town.engine.networks({"backstay.role": "rehearsal"}), died
+    beside = mortal.town.clusters.beside
+    assert "restored" not in beside.values(), (died, beside)
+    assert mortal.town.router.held is None, died
 
 
 def next_deploy_works(mortal: Mortal, ends: set[Key], died: str) -> None:

@@ -19,15 +19,16 @@ from backstay.adapters.store import open_store
 from backstay.domain.deployment import Deployment
 from backstay.domain.environment import Environment
 from backstay.domain.lease import Lease, Owner, Presence
-from backstay.domain.plan import Plan
+from backstay.domain.plan import Plan, Restoration
+from backstay.domain.secret import Secret
 from backstay.domain.slot import Slot, Slots
 from backstay.pipeline.begin import Beginner
 from backstay.pipeline.maintain import maintain
 from backstay.pipeline.record import as_record, from_record
-from backstay.pipeline.resolve import plan_deploy, plan_rollback
+from backstay.pipeline.resolve import plan_deploy, plan_restore, plan_rollback
 from backstay.pipeline.run import Run, World
 from backstay.ports.store import Store
-from backstay.testing import FakeClock, FakeHost, Moments
+from backstay.testing import FakeClock, FakeClusters, FakeHost, Moments
 from backstay.testing.moments import WRITES
 from backstay.worker import perform
 from tests.pipeline.conftest import Town
@@ -75,9 +76,12 @@ class Mortal:
             store=moments.of(self.store, "store", WRITES),
             **{
                 name: moments.of(getattr(self.town, name), name)
-                for name in ("engine", "router", "database", "prober")
+                for name in ("engine", "router", "database", "prober", "scratches")
             },
+            clusters=_WatchedClusters(self.town.clusters, moments),
         )
+        self.rows_of: dict[str, int] = {}
+        self.was = 0
         self.number = 0
         self.is_new = True
         self._cached: tuple[Key, Key, Key] = ((), (), ())
@@ -88,18 +92,24 @@ class Mortal:
 
     # ---- commands, each as a process of its own
 
-    def deploy(self, version: str, *only: str, force: bool = False) -> Deployment:
+    def deploy(self, version: str, *only: str, force: bool = False, maintenance: bool = False) -> Deployment:
         """`backstay deploy`, client and worker in one process."""
 
         def plan() -> Plan:
             digest = lambda image, tag: self.town.engine.digest(image, tag, None)  # noqa: E731
-            return plan_deploy(self.town.application, version, only, force, self.store, digest)
+            made = plan_deploy(self.town.application, version, only, force, self.store, digest)
+            return replace(made, maintenance=maintenance)
 
         return self._command(plan)
 
     def rollback(self, component: str = "all", to: str | None = None, *, force: bool = False) -> Deployment:
         """`backstay rollback`."""
         return self._command(lambda: plan_rollback(APP, ENV, component, to, force, self.store))
+
+    def restore(self, backup: str, accept_loss: int) -> Deployment:
+        """`backstay backup restore`."""
+        wanted = Restoration(backup, accept_loss)
+        return self._command(lambda: plan_restore(APP, ENV, wanted, None, self.store))
 
     def recover(self) -> None:
         """`backstay recover`."""
@@ -122,6 +132,7 @@ class Mortal:
     def _restart(self) -> None:
         assert isinstance(self.town.host, OneProcess)
         self.town.host.pid += 1
+        self.town.scratches.dead |= set(self.town.scratches.left)
 
     def _beginner(self) -> Beginner:
         return Beginner(self.world.store, self.town.host, self.clock, self._work)
@@ -199,7 +210,15 @@ class Mortal:
             (router.running, router.live, router.filed, bool(lease) and router.token == lease[0][0]),
             tuple(sorted((slot, _ports(router.loaded[slot])) for slot in router.loaded)),
             tuple(sorted(str(path) for path in self.town.database.files)),
+            tuple(engine.made_networks),
+            tuple(self.town.scratches.left),
+            (router.held, tuple(sorted(self.town.clusters.marks)), self.rows),
         )
+
+    @property
+    def rows(self) -> int:
+        """What is in the live database."""
+        return self.town.database.content(URL, 1).rows
 
     def _recorded(self) -> tuple[Key, Key]:
         """What is in the store, read anew only after a change: the lease, and all that decides."""
@@ -229,7 +248,12 @@ class Mortal:
         router, engine, slots = self.town.router, self.town.engine, self.slots
         if not router.running or router.live is None or slots.live is None:
             return []
+        if router.held is not None:
+            return []  # nobody is served
         found = []
+        serving = slots.mappings.get(router.live)
+        if serving is not None and self.rows_of.get(serving.version, self.rows) != self.rows:
+            found.append(f"{serving.version} serves on a database that is not its own")
         ports = {c.port: c for c in engine.containers.values() if c.running}
         upstreams = router.loaded[router.live].upstreams if router.live in router.loaded else None
         if not upstreams:
@@ -254,7 +278,20 @@ class Mortal:
 _NO_WAL = b"\x01\x01"
 """Bytes 18 and 19 of an SQLite file: a copy in memory can have no write-ahead log."""
 
-_KEPT = ("engine", "router", "database")
+_KEPT = ("engine", "router", "database", "scratches", "clusters")
+
+URL = Secret("postgresql://u:hunter2secret@db/shop")
+
+
+class _WatchedClusters:
+    """Servers whose every act is surrounded by moments."""
+
+    def __init__(self, clusters: FakeClusters, moments: Moments) -> None:
+        moments.of(clusters, "clusters")
+        self._clusters, self._moments = clusters, moments
+
+    def at(self, admin: Secret, deployment: str) -> Any:
+        return self._moments.of(self._clusters.at(admin, deployment), "cluster")
 
 
 def _copy(values: dict[str, Any]) -> dict[str, Any]:

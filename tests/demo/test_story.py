@@ -22,7 +22,7 @@ def _sent(count: int, at: float, release: str = "v2", outcome: str = OK) -> list
 
 
 def _outcome(act: Act, ended: float, **document: Any) -> Outcome:
-    return Outcome(act, {"state": act.state, **document}, act.status, act.serving, ended)
+    return Outcome(act, {"state": act.state, **document}, act.status, act.serving, ended, act.verdict)
 
 
 def _told(records: Sequence[Record] = (), orders: int = 700, **document: Any) -> Told:
@@ -79,10 +79,17 @@ def test_another_version_that_serves_and_another_exit_status_are_faults() -> Non
 def test_the_rows_add_up() -> None:
     """Also with what was sent between two acts, and after the last one."""
     lines = _shown(_told(_sent(3, 99)), 100).splitlines()
-    rows = [line.split() for line in lines if line.strip().startswith(("v2", "v3", "v4", "back", "all"))]
-    assert [row[-5] for row in rows[:4]] == ["250", "200", "205", "53"]
-    assert [row[-3] for row in rows[:4]] == ["0", "0", "5", "0"]
-    assert rows[4] == ["all", "708", "0", "5"]
+    begins = ("v2", "v3", "v4", "v7", "v8", "back", "all")
+    rows = [line.split() for line in lines if line.strip().startswith(begins)]
+    assert [row[-5] for row in rows[:6]] == ["250", "200", "205", "50", "0", "3"]
+    assert [row[-3] for row in rows[:6]] == ["0", "0", "5", "0", "0", "0"]
+    assert rows[6] == ["all", "708", "0", "5"]
+
+
+def test_a_rehearsal_that_says_something_else_is_a_fault() -> None:
+    [act] = [act for act in ACTS if act.verdict == "breaking"]
+    outcome = Outcome(act, {"state": act.state}, act.status, act.serving, 1.0, "compatible")
+    assert outcome.faults == ["v7, breaking for v2: the rehearsal said compatible, expected breaking"]
 
 
 @pytest.mark.parametrize("width", [NARROWEST, 80, 100])
@@ -101,4 +108,6 @@ def test_only_later_versions_carry_the_migration(tmp_path: Path) -> None:
                   for version in releases.VERSIONS}  # fmt: skip
     assert migrations["v1"] == ["0001_initial.py"]
     assert migrations["v2"] == migrations["v4"] == ["0001_initial.py", "0002_product_discount.py"]
+    assert migrations["v7"] == [*migrations["v2"], "0003_drop_product_discount.py"]
+    assert migrations["v8"] == [*migrations["v2"], "0003_order_once.py"]
     assert (tmp_path / "v3" / "frontend" / "serve.py").exists()

@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backstay.domain.backup import (
-    WHOLE,
     Backup,
+    BackupKind,
     BackupProgress,
     BackupState,
+    alarm,
     as_found,
     backup_id,
-    needed,
     newest_whole,
-    to_prune,
+    notice,
+    obstacle_to_physical,
 )
-from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState
-from backstay.domain.slot import Slot, SlotMapping, Slots
+from backstay.domain.server import ServerFacts
 
 TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))
 UNVERIFIED, VERIFIED = BackupState.UNVERIFIED, BackupState.VERIFIED
@@ -33,15 +33,8 @@ def backup(
 ) -> Backup:
     """A backup made in second `number` of an hour."""
     at = f"2026-03-01T12:{number // 60:02d}:{number % 60:02d}.000Z"
-    return Backup(f"b{number:03d}", "shop", "prod", at, "logical", state, 7, f"/b/{number}", "ab", "why",
-                  deployment, pinned)  # fmt: skip
-
-
-def deployment(id_: str, release: str, state: DeploymentState, made: str | None = None) -> Deployment:
-    return Deployment(
-        id=id_, app="shop", environment="prod", kind=DeploymentKind.DEPLOY, state=state, version="v", release=release,
-        previous=None, token=1, requested_by="ann@here", created_at="2026-03-01T12:00:00.000Z", backup=made,
-    )  # fmt: skip
+    return Backup(f"b{number:03d}", "shop", "prod", at, BackupKind.LOGICAL, state, 7, f"/b/{number}", "ab", "why",
+                  deployment, pinned, number=number)  # fmt: skip
 
 
 class TestNames:
@@ -90,107 +83,91 @@ class TestLookingAtTheDisk:
         assert newest_whole(rows[:2]) is None
 
 
-class TestWhatIsNeeded:
-    RUNNING, DONE = DeploymentState.RUNNING, DeploymentState.SUCCEEDED
+class TestAlarms:
+    """What looks like a wrong, emptied or half-hidden database."""
 
-    def slots(self) -> Slots:
-        blue = SlotMapping("r1", "v1", {}, deployment="d3", since="")
-        green = SlotMapping("r2", "v2", {}, deployment="d2", since="")
-        return Slots(Slot.BLUE, {Slot.BLUE: blue, Slot.GREEN: green})
+    def made(self, size: int, **more: object) -> Backup:
+        return replace(backup(9), bytes=size, **more)  # type: ignore[arg-type]
 
-    def test_deployments_that_filled_a_slot_or_are_under_way(self) -> None:
-        rows = [
-            deployment("d0", "r0", self.DONE, "b0"),
-            deployment("d2", "r2", self.DONE, "b2"),
-            deployment("d4", "r4", self.RUNNING),
-        ]
-        assert needed(self.slots(), rows) == {"d2", "d3", "d4"}
+    def test_less_than_half_of_the_median_of_the_last_five(self) -> None:
+        sizes = [1_000_000, 100, 100, 110, 90, 5000]
+        before = [replace(backup(n), bytes=size) for n, size in enumerate(sizes)]
+        assert alarm(self.made(50), before) is None
+        assert alarm(self.made(49), before) == "it has 49 bytes, where 100 bytes are usual"
 
-    def test_a_rollback_filled_the_slot_so_the_backup_of_the_release_itself_counts(self) -> None:
-        rows = [
-            deployment("d0", "r1", self.DONE, "b0"),
-            deployment("d1", "r1", self.DONE, "b1"),
-            deployment("d2", "r2", self.DONE, "b2"),
-            deployment("d3", "r1", self.DONE),
-        ]
-        assert needed(self.slots(), rows) == {"d1", "d2", "d3"}
+    def test_failed_and_damaged_ones_and_those_of_the_other_kind_do_not_count(self) -> None:
+        before = [backup(1, FAILED), backup(2, DAMAGED), replace(backup(3), kind=BackupKind.PHYSICAL)]
+        assert alarm(self.made(1), [replace(each, bytes=1000) for each in before]) is None
 
+    def test_the_first_one_has_nothing_to_be_compared_with(self) -> None:
+        assert alarm(self.made(1), []) is None
 
-class TestWhatMayGo:
-    def test_nothing_while_there_are_no_more_than_are_kept(self) -> None:
-        assert to_prune([backup(n) for n in range(10)], keep=10) == ()
-
-    def test_the_oldest_go_first(self) -> None:
-        assert [b.id for b in to_prune([backup(n) for n in range(13)], keep=10)] == ["b000", "b001", "b002"]
-
-    def test_unverified_ones_never_push_the_verified_ones_out(self) -> None:
-        rows = [*(backup(n, VERIFIED) for n in range(3)), *(backup(n) for n in range(10, 15))]
-        assert [b.id for b in to_prune(rows, keep=2)] == ["b000", "b010", "b011", "b012"]
-
-    def test_ten_failed_ones_push_nothing_out(self) -> None:
-        rows = [*(backup(n) for n in range(10)), *(backup(n, FAILED) for n in range(20, 30))]
-        assert to_prune(rows, keep=10) == ()
-
-    def test_old_failures_are_forgotten(self) -> None:
-        rows = [backup(n, FAILED) for n in range(12)]
-        assert [b.id for b in to_prune(rows, keep=10)] == ["b000", "b001"]
-
-    def test_a_damaged_one_neither_goes_nor_counts(self) -> None:
-        rows = [backup(0), backup(1), *(backup(n, DAMAGED) for n in range(5, 9))]
-        assert to_prune(rows, keep=2) == ()
-
-    def test_of_equal_times_the_names_decide(self) -> None:
-        rows = [replace(backup(1), id=name) for name in "cab"]
-        assert [b.id for b in to_prune(rows, keep=1)] == ["a", "b"]
+    def test_rows_that_are_gone_although_the_size_is_not(self) -> None:
+        assert alarm(self.made(7), [backup(1)], 0, 1000) == "it holds 0 rows, the one before it 1000"
+        assert alarm(self.made(7), [backup(1)], 500, 1000) is None
+        assert alarm(self.made(7), [backup(1)], 0, 0) is None
 
 
-ROWS = st.lists(
-    st.builds(
-        backup,
-        st.integers(0, 40),
-        st.sampled_from(BackupState),
-        pinned=st.booleans(),
-        deployment=st.sampled_from([None, "d1", "d2", "d3"]),
-    ),
-    unique_by=lambda b: b.id,
-    max_size=40,
-)
-KEEP = st.integers(1, 12)
-NEEDED = st.sets(st.sampled_from(["d1", "d2"]))
+class TestNotices:
+    """What is told for as long as it is so."""
+
+    def test_only_on_the_disk_of_the_database(self) -> None:
+        assert "lie on the database's own disk" in (notice(replace(backup(1), same_disk=True)) or "")
+        assert "may lie on" in (notice(backup(1)) or "")
+        assert notice(replace(backup(1), same_disk=False)) is None
+        assert notice(replace(backup(1), same_disk=True, copied_at="2026-03-01T12:00:00.000Z")) is None
+        assert notice(None) is None
+
+    def test_a_copy_that_failed_and_an_alarm_go_before(self) -> None:
+        failed = replace(backup(1), same_disk=True, copy_error="rclone failed")
+        assert (notice(failed) or "").endswith("was not copied elsewhere: rclone failed")
+        assert notice(replace(failed, alarm="it is small")) == "look at the backup b001: it is small"
 
 
-class TestWhateverTheCatalog:
-    """Property tests of pruning."""
+class TestChoosingTheKind:
+    FACTS = ServerFacts(
+        "15.6",
+        15,
+        "77",
+        "shop",
+        800,
+        "UTF8",
+        "C",
+        {},
+        (),
+        cluster_bytes=1000,
+        may_replicate=True,
+        wal_level="replica",
+    )
 
-    @given(ROWS, KEEP, NEEDED)
-    def test_what_must_stay_stays(self, rows: list[Backup], keep: int, needed: set[str]) -> None:
-        gone = to_prune(rows, keep, needed)
-        assert newest_whole(rows) not in gone
-        assert newest_whole(b for b in rows if b.state is VERIFIED) not in gone
-        assert not [b for b in gone if b.pinned or b.deployment in needed or b.state is DAMAGED]
-        for kinds in (WHOLE, {VERIFIED}):
-            before = [b for b in rows if b.state in kinds]
-            after = [b for b in before if b not in gone]
-            assert len(after) >= min(keep, len(before))
+    def test_a_role_that_may_and_a_server_that_is_mostly_ours(self) -> None:
+        assert obstacle_to_physical(self.FACTS, ordered=False) is None
 
-    @given(ROWS, KEEP, NEEDED)
-    def test_nothing_that_stays_unasked_is_older_than_what_goes(
-        self, rows: list[Backup], keep: int, needed: set[str]
-    ) -> None:
-        gone = to_prune(rows, keep, needed)
-        free = [b for b in rows if not b.pinned and b.deployment not in needed and b.state is UNVERIFIED]
-        newest_gone = max((b.id for b in gone if b.state is UNVERIFIED), default="")
-        assert all(b.id > newest_gone for b in free if b not in gone)
+    @pytest.mark.parametrize(
+        ("change", "why", "ordered"),
+        [
+            ({"server_major": 14}, "PostgreSQL 14", True),
+            ({"may_replicate": False}, "REPLICATION", True),
+            ({"wal_level": "minimal"}, "minimal", True),
+            ({"tablespaces": ("fast",)}, "fast", True),
+            ({"in_recovery": True}, "standby", False),
+            ({"cluster_bytes": 2000}, "other databases", False),
+            ({"cluster_bytes": None}, "other databases", False),
+        ],
+    )
+    def test_what_stands_in_the_way(self, change: dict[str, object], why: str, ordered: bool) -> None:
+        facts = replace(self.FACTS, **change)  # type: ignore[arg-type]
+        assert why in (obstacle_to_physical(facts, ordered=False) or "")
+        assert (obstacle_to_physical(facts, ordered=True) is not None) == ordered
 
-    @given(ROWS, KEEP, NEEDED, st.randoms())
-    def test_the_order_of_the_rows_does_not_matter_and_once_is_enough(
-        self, rows: list[Backup], keep: int, needed: set[str], random: object
-    ) -> None:
-        gone = to_prune(rows, keep, needed)
-        shuffled = list(rows)
-        random.shuffle(shuffled)  # type: ignore[attr-defined]
-        assert to_prune(shuffled, keep, needed) == gone
-        assert to_prune([b for b in rows if b not in gone], keep, needed) == ()
+
+def test_an_estimate_where_one_can_be_made() -> None:
+    half = BackupProgress(20_000_000, 400_000_000, 2_000_000_000, elapsed_s=4.0, expected=800_000_000)
+    assert half.left_s == pytest.approx(4.0) and str(half).endswith("100 MB/s, about 4.0 s left")
+    assert str(half).startswith("400 MB read of about 800 MB, ")
+    assert replace(half, elapsed_s=1.0).left_s is None, "too early"
+    assert replace(half, read=900_000_000).left_s is None, "more than was expected"
+    assert replace(half, read=None).left_s is None
 
 
 def test_progress_for_people() -> None:

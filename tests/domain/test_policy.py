@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from backstay.domain.objective import Objective
 from backstay.domain.policy import (
     BUILT_IN,
     BackupRule,
@@ -11,6 +12,7 @@ from backstay.domain.policy import (
     Level,
     Policy,
     SmokeSet,
+    Trial,
     Triggers,
     default_level,
 )
@@ -33,11 +35,31 @@ def test_a_name_that_is_not_known_is_strict(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "checks", "backup", "smoke", "bake_s", "smoke_every_s"),
+    ("level", "checks", "backup", "smoke", "bake_s", "smoke_every_s", "trial", "rto_s", "rpo_s"),
     [
-        (Level.BASIC, CheckSet.BASIC, BackupRule.MIGRATION, SmokeSet.ESSENTIAL, 10.0, None),
-        (Level.STANDARD, CheckSet.STANDARD, BackupRule.ALWAYS, SmokeSet.FULL, 120.0, None),
-        (Level.STRICT, CheckSet.STRICT, BackupRule.ALWAYS, SmokeSet.FULL, 600.0, 5.0),
+        (
+            Level.BASIC,
+            CheckSet.BASIC,
+            BackupRule.MIGRATION,
+            SmokeSet.ESSENTIAL,
+            10.0,
+            None,
+            Trial.OFF,
+            1800,
+            86400,
+        ),
+        (
+            Level.STANDARD,
+            CheckSet.STANDARD,
+            BackupRule.ALWAYS,
+            SmokeSet.FULL,
+            120.0,
+            None,
+            Trial.MIGRATION,
+            900,
+            3600,
+        ),
+        (Level.STRICT, CheckSet.STRICT, BackupRule.ALWAYS, SmokeSet.FULL, 600.0, 5.0, Trial.ALWAYS, 300, 900),
     ],
 )
 def test_what_each_level_demands(
@@ -47,8 +69,29 @@ def test_what_each_level_demands(
     smoke: SmokeSet,
     bake_s: float,
     smoke_every_s: float | None,
+    trial: Trial,
+    rto_s: float,
+    rpo_s: float,
 ) -> None:
-    assert BUILT_IN[level] == Policy(level, checks, backup, smoke, bake_s, smoke_every_s)
+    expected = Policy(
+        level,
+        checks,
+        backup,
+        smoke,
+        bake_s,
+        smoke_every_s,
+        rehearsal=trial,
+        verify=trial,
+        rto_s=rto_s,
+        rpo_s=rpo_s,
+    )
+    assert BUILT_IN[level] == expected
+    assert expected.objective == Objective(rto_s, rpo_s)
+
+
+def test_when_something_is_tried_first() -> None:
+    wanted = {trial: (trial.wanted(False), trial.wanted(True)) for trial in Trial}
+    assert wanted == {Trial.OFF: (False, False), Trial.MIGRATION: (False, True), Trial.ALWAYS: (True, True)}
 
 
 def test_every_level_is_built_in_with_the_same_triggers() -> None:

@@ -31,7 +31,7 @@ from backstay.domain.recovery import (
 )
 from backstay.domain.step import StepRecord, StepState, Truth
 
-DEPLOY, ROLLBACK = DeploymentKind.DEPLOY, DeploymentKind.ROLLBACK
+DEPLOY, ROLLBACK, RESTORE = DeploymentKind.DEPLOY, DeploymentKind.ROLLBACK, DeploymentKind.RESTORE
 BEFORE = ("check", "snapshot", "router", "pull")
 RUNBOOKS: dict[str, tuple[DeploymentKind, tuple[str, ...]]] = {
     "deploy with a migration": (
@@ -71,6 +71,20 @@ RUNBOOKS: dict[str, tuple[DeploymentKind, tuple[str, ...]]] = {
         ),
     ),
 }
+BEHIND_A_HOLD: dict[str, tuple[DeploymentKind, tuple[str, ...]]] = {
+    "deploy with maintenance": (
+        DEPLOY,
+        (*BEFORE, "backup", "rehearse", "hold", "quiesce", "copy", "migrate", "start", "stage", "health", "smoke",
+         "switch", "public-smoke", "open", "bake", "retire"),
+    ),
+    "restore": (
+        RESTORE,
+        (*BEFORE[1:], "restore", "hold", "quiesce", "swap", "start", "stage", "health", "smoke", "switch",
+         "public-smoke", "open", "retire"),
+    ),
+}  # fmt: skip
+"""Runbooks in which nobody is served for a while."""
+
 WISHES = (None, Wish.ABORT, Wish.ROLLBACK)
 WORLDS = [
     Observed(carries, target, origin, truth)
@@ -125,11 +139,78 @@ def story(runbook: str, done: str, wish: Wish | None = None) -> Story:
 
 
 def test_the_runbooks_here_have_every_step_there_is() -> None:
-    assert {name for _, names in RUNBOOKS.values() for name in names} == STEPS
+    books = [*RUNBOOKS.values(), *BEHIND_A_HOLD.values()]
+    assert {name for _, names in books for name in names} == STEPS
     assert sum(len(list(journals(names))) for _, names in RUNBOOKS.values()) > 600
     assert {(told.kind, told.last) for told in stories()} >= {
         (k, n) for k, ns in RUNBOOKS.values() for n in ns
     }
+
+
+@cache
+def held_stories() -> tuple[Story, ...]:
+    """Those in which the requests are held, or were, for a change that was not taken back."""
+    found = {
+        Story.of(kind, records, wish)
+        for kind, names in BEHIND_A_HOLD.values()
+        for records in journals(names)
+        for wish in WISHES
+    }
+    return tuple(sorted((told for told in found if told.held), key=repr))
+
+
+def held_cases() -> Iterator[tuple[Story, Observed, Decision]]:
+    for told, seen, opened in product(held_stories(), WORLDS, (True, False, None)):
+        now = replace(seen, opened=opened)
+        yield told, now, decide(told, now, 0)
+
+
+def test_as_long_as_nobody_was_let_through_everything_is_taken_back_whatever_the_slots_say() -> None:
+    for told, seen, decision in held_cases():
+        if not told.opening or seen.opened is False:
+            assert decision.course is Course.UNDO and not decision.calls_person
+
+
+def test_once_people_were_let_through_nothing_is_ever_taken_back() -> None:
+    """Law 7: what they wrote is not anybody's to throw away."""
+    for told, seen, decision in held_cases():
+        if told.opening and seen.opened is not False:
+            assert decision.course is not Course.UNDO
+
+
+def test_what_people_were_let_through_to_is_finished_when_it_answers() -> None:
+    """A deployment is watched to the end of its bake then: there is no way back that loses nothing."""
+    for told, seen, decision in held_cases():
+        if told.opening and seen.opened and not told.reversing:
+            well = seen.target is Pulse.ANSWERS
+            assert decision.course is (Course.FORWARD if well else Course.STAY)
+            assert decision.calls_person is not well
+
+
+def test_a_router_that_does_not_tell_whether_people_wrote_moves_nothing() -> None:
+    for told, seen, decision in held_cases():
+        if told.opening and seen.opened is None:
+            assert decision.course is Course.STAY and decision.calls_person
+
+
+def test_a_stopped_slot_behind_held_requests_is_never_started_to_see_whether_it_answers() -> None:
+    """It would meet a database that is not its own."""
+    for told in held_stories():
+        assert Side.ORIGIN not in asks(told, True) | asks(told, False) | asks(told, None)
+        if not told.opening:
+            assert asks(told, True) == frozenset()
+
+
+def test_after_three_tries_held_requests_stay_held_and_a_person_is_called() -> None:
+    for told, seen in product(held_stories(), WORLDS):
+        assert decide(told, seen, MOST_TRIES).course is Course.STAY
+
+
+def test_what_was_taken_back_whole_is_a_plain_story_again() -> None:
+    for kind, names in BEHIND_A_HOLD.values():
+        states = [StepState.UNDONE if n not in BEFORE else StepState.DONE for n in names]
+        told = Story.of(kind, journal(names, tuple(states)))
+        assert not told.held and decide(told, Observed(False), 0).course is Course.UNDO
 
 
 def test_every_journal_in_every_world_gets_a_course_and_a_reason() -> None:

@@ -250,3 +250,13 @@ def test_missing_network_is_an_error_unless_it_may_be_created(bench: Bench) -> N
     bench.engine.remove_network(f"{bench.prefix}-x", bench.labels)
     with pytest.raises(EngineError, match="no network"):
         bench.engine.network(f"{bench.prefix}-x", create=False, labels=bench.labels)
+
+
+def test_networks_are_found_by_their_labels(bench: Bench) -> None:
+    name, labels = f"{bench.prefix}-y", {**bench.labels, "backstay.role": "rehearsal"}
+    bench.engine.network(name, create=True, labels=labels)
+    assert bench.engine.networks(labels) == [name]
+    bench.engine.remove_network(name, labels)
+    assert bench.engine.networks(labels) == []
+    with pytest.raises(ValueError, match="without labels"):
+        bench.engine.networks({})

@@ -12,28 +12,33 @@ from backstay.adapters.store import open_store
 from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState
 from backstay.domain.environment import Application, Bind, DatabaseSource, Environment
 from backstay.domain.lease import Lease, Owner
-from backstay.domain.plan import Plan
+from backstay.domain.plan import Plan, Restoration
 from backstay.domain.policy import BUILT_IN, Level, Policy
 from backstay.domain.release import Component, Health, Route
 from backstay.pipeline.deploy import deploy
 from backstay.pipeline.record import as_record
-from backstay.pipeline.resolve import plan_deploy, plan_rollback
+from backstay.pipeline.resolve import plan_deploy, plan_restore, plan_rollback
+from backstay.pipeline.restore import restore
 from backstay.pipeline.rollback import rollback
 from backstay.pipeline.run import Run, World
 from backstay.pipeline.times import rfc3339
 from backstay.ports.store import Store
 from backstay.testing import (
     FakeClock,
+    FakeClusters,
     FakeDatabase,
     FakeEngine,
     FakeHost,
+    FakeLinter,
     FakeProber,
     FakeRouter,
+    FakeScratches,
     FakeSecrets,
 )
 
 OWNER = Owner("ann", "here", 1, 1, "boot")
 PUBLIC_PORT = 8080
+RUNBOOKS = {DeploymentKind.DEPLOY: deploy, DeploymentKind.ROLLBACK: rollback, DeploymentKind.RESTORE: restore}
 
 
 @dataclass
@@ -48,6 +53,8 @@ class Town:
     prober: FakeProber = field(default_factory=FakeProber)
     database: FakeDatabase = field(default_factory=FakeDatabase)
     host: FakeHost = field(default_factory=FakeHost)
+    scratches: FakeScratches = field(default_factory=FakeScratches)
+    linter: FakeLinter = field(default_factory=FakeLinter)
     secrets: FakeSecrets = field(
         default_factory=lambda: FakeSecrets(
             DATABASE_URL="postgresql://u:hunter2secret@db/shop", KEY="k-123456"
@@ -55,8 +62,11 @@ class Town:
     )
     policy: Policy = BUILT_IN[Level.BASIC]
     number: int = 0
+    clusters: FakeClusters = field(init=False)
 
     def __post_init__(self) -> None:
+        self.scratches.made = self.database.empty.add
+        self.clusters = FakeClusters(self.database)
         self.prober.slot = lambda: self.router.live.value if self.router.live else ""
 
     @property
@@ -83,7 +93,7 @@ class Town:
     def world(self) -> World:
         return World(
             self.store, self.engine, self.router, self.prober, self.database, self.secrets, self.clock,
-            self.host, str(self.folder),
+            self.host, str(self.folder), self.scratches, self.linter, self.clusters,
         )  # fmt: skip
 
     def begin(self, plan: Plan) -> tuple[Run, Lease]:
@@ -103,18 +113,23 @@ class Town:
         run.move(DeploymentState.RUNNING)
         return run, lease
 
-    def deploy(self, version: str, *only: str, force: bool = False) -> Deployment:
+    def deploy(self, version: str, *only: str, force: bool = False, maintenance: bool = False) -> Deployment:
         plan = plan_deploy(
             self.application, version, only, force, self.store, lambda i, v: self.engine.digest(i, v, None)
         )
-        return self._finish(plan)
+        return self._finish(replace(plan, maintenance=maintenance))
+
+    def restore(self, backup: str, accept_loss: int | None = None, version: str | None = None) -> Deployment:
+        return self._finish(
+            plan_restore("shop", "dev", Restoration(backup, accept_loss), version, self.store)
+        )
 
     def rollback(self, component: str = "all", to: str | None = None, *, force: bool = False) -> Deployment:
         return self._finish(plan_rollback("shop", "dev", component, to, force, self.store))
 
     def _finish(self, plan: Plan) -> Deployment:
         run, lease = self.begin(plan)
-        (deploy if plan.kind is DeploymentKind.DEPLOY else rollback)(run)
+        RUNBOOKS[plan.kind](run)
         self.store.release_lease(lease)
         ended = self.store.deployment(run.id)
         assert ended is not None

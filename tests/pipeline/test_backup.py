@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
-from backstay.domain.backup import Backup, BackupLimits, BackupProgress, BackupState
+from backstay.domain.backup import Backup, BackupKind, BackupLimits, BackupProgress, BackupState
+from backstay.domain.content import Content, TableContent
 from backstay.domain.deployment import DeploymentState, Wish
+from backstay.domain.environment import CopyCommand
 from backstay.domain.secret import Secret
 from backstay.errors import BackupFailed, DatabaseError, StoreError
-from backstay.pipeline.backup import BackupOrder, as_they_are, back_up, prune
-from backstay.ports.database import Dump, DumpOrder, MalformedUrl
+from backstay.pipeline.backup import BackupOrder, back_up
+from backstay.pipeline.copy import Copying, copy_all
+from backstay.pipeline.prune import as_they_are, prune
+from backstay.ports.database import Dump, DumpOrder, InUse, MalformedUrl, PagesDamaged
 from tests.pipeline.conftest import Town
 
 UNVERIFIED, FAILED, DAMAGED = BackupState.UNVERIFIED, BackupState.FAILED, BackupState.DAMAGED
@@ -113,47 +117,166 @@ class TestAlone:
         assert told.events[0] == ("backup_noted", "without globals: denied")
 
 
+def verify(town: Town, *rows: Backup) -> None:
+    for row in rows:
+        town.store.change_backup(row.id, state=BackupState.VERIFIED)
+
+
+def made_and_verified(town: Town, told: Told, keep: int = 10) -> Backup:
+    """A backup that is verified before the next is made, as rehearsals do."""
+    made = make(town, told, keep)
+    verify(town, made)
+    return made
+
+
 class TestKeepingTen:
-    def test_the_eleventh_pushes_the_first_out_with_its_file(self, town: Town, told: Told) -> None:
-        made = [make(town, told) for _ in range(11)]
+    def test_what_is_beyond_ten_goes_with_its_file_once_a_newer_one_is_verified(
+        self, town: Town, told: Told
+    ) -> None:
+        made = [made_and_verified(town, told) for _ in range(12)]
         assert [b.id for b in town.store.backups("shop", "dev")] == [b.id for b in reversed(made[1:])]
-        assert Path(made[0].path) not in town.database.files and len(town.database.files) == 10
-        assert told.events[-1] == ("backup_removed", f"{made[0].id} removed: the newest 10 are kept")
+        assert Path(made[0].path) not in town.database.files and len(town.database.files) == 11
+        assert ("backup_removed", f"{made[0].id} removed: newer ones are kept") in told.events
+
+    def test_nothing_goes_while_nothing_is_verified_and_that_is_told(self, town: Town, told: Told) -> None:
+        for _ in range(12):
+            make(town, told)
+        assert len(town.database.files) == 12
+        message = "2 old backups stay until a newer one is verified: backstay backup verify dev"
+        assert told.events[-1] == ("backups_waiting", message)
+
+    def test_a_person_may_let_them_go(self, town: Town, told: Told) -> None:
+        made = [make(town, told) for _ in range(12)]
+        assert prune(town.world, "shop", "dev", 10, told, unverified=True) == made[:2]
+        assert len(town.database.files) == 10
 
     def test_a_pinned_one_stays(self, town: Town, told: Told) -> None:
-        first = make(town, told, keep=1)
-        town.store.remove_backup(first.id)
-        town.store.record_backup(replace(first, pinned=True))
-        for _ in range(3):
-            last = make(town, told, keep=1)
-        assert {b.id for b in town.store.backups("shop", "dev")} == {first.id, last.id}
+        first = made_and_verified(town, told, keep=1)
+        town.store.change_backup(first.id, pinned=True)
+        second, last = (made_and_verified(town, told, keep=1) for _ in range(2))
+        made_and_verified(town, told, keep=1)
+        left = {b.id for b in town.store.backups("shop", "dev")}
+        assert first.id in left and last.id in left and second.id not in left
 
-    def test_after_the_clock_jumped_back_the_new_one_stays(self, town: Town, told: Told) -> None:
-        future = [make(town, told) for _ in range(2)]
+    def test_one_that_is_being_read_stays_until_it_is_not(self, town: Town, told: Told) -> None:
+        rows = [made_and_verified(town, told) for _ in range(3)]
+        with town.database.reading(Path(rows[0].path)):
+            assert [b.id for b in prune(town.world, "shop", "dev", 1, told)] == [rows[1].id]
+        assert [b.id for b in prune(town.world, "shop", "dev", 1, told)] == [rows[0].id]
+
+    def test_one_that_begins_to_be_read_just_then_stays_whole_and_listed(
+        self, town: Town, told: Told
+    ) -> None:
+        rows = [made_and_verified(town, told) for _ in range(3)]
+
+        def refuse(dump: Path) -> Any:
+            raise InUse("it is being read")
+
+        town.database.removal = refuse  # type: ignore[method-assign]
+        assert prune(town.world, "shop", "dev", 1, told) == []
+        assert len(town.store.backups("shop", "dev")) == len(rows) == 3
+        assert told.events[-1] == ("backup_not_removed", "it is being read")
+
+    def test_after_the_clock_jumped_back_the_newest_are_still_the_newest(
+        self, town: Town, told: Told
+    ) -> None:
+        ahead = [made_and_verified(town, told, keep=2) for _ in range(2)]
         town.clock.start -= timedelta(days=1)
-        made = make(town, told, keep=2)
-        assert {b.id for b in town.store.backups("shop", "dev")} == {made.id, *(b.id for b in future)}
+        made = [made_and_verified(town, told, keep=2) for _ in range(5)]
+        left = [b.id for b in town.store.backups("shop", "dev")]
+        # One of the day that the wrong clock showed stays, as one of each day does.
+        assert left == [made[4].id, made[3].id, made[2].id, ahead[1].id]
 
     def test_one_whose_file_is_gone_counts_for_nothing(self, town: Town, told: Told) -> None:
-        rows = [make(town, told) for _ in range(3)]
+        rows = [made_and_verified(town, told) for _ in range(3)]
         for row in rows[1:]:
             town.database.files.pop(Path(row.path))
-        prune(town.world, rows[-1], 1, told)
+        prune(town.world, "shop", "dev", 1, told)
         assert len(town.store.backups("shop", "dev")) == 3
         assert Path(rows[0].path) in town.database.files
 
     def test_other_environments_are_left_alone(self, town: Town, told: Told) -> None:
-        other = replace(make(town, told), id="other", environment="uat")
+        other = replace(made_and_verified(town, told), id="other", environment="uat")
         town.store.record_backup(other)
         for _ in range(3):
-            make(town, told, keep=1)
-        assert town.store.backups("shop", "uat") == [other]
+            made_and_verified(town, told, keep=1)
+        assert [b.id for b in town.store.backups("shop", "uat")] == ["other"]
 
     def test_what_cannot_be_removed_is_told_and_fails_nothing(self, town: Town, told: Told) -> None:
-        make(town, told, keep=1)
+        for _ in range(2):
+            made_and_verified(town, told, keep=1)
         town.database.undeletable = "read-only file system"
         make(town, told, keep=1)
         assert told.events[-1] == ("backup_not_removed", "old backups stay: read-only file system")
+
+
+class TestWhatIsOdd:
+    def test_one_that_is_half_as_large_as_usual_is_told_and_marked(self, town: Town, told: Told) -> None:
+        for _ in range(3):
+            make(town, told)
+        for row in town.store.backups("shop", "dev"):
+            town.store.change_backup(row.id, bytes=100)
+        made = make(town, told)
+        assert made.alarm == "it has 4 bytes, where 100 bytes are usual"
+        assert ("backup_alarm", f"look at {made.id}: {made.alarm}") in told.events
+        assert town.store.backups("shop", "dev")[0].alarm == made.alarm
+
+    def test_an_emptied_database_of_the_same_size(self, town: Town, told: Told) -> None:
+        make(town, told)
+        town.database.holds["postgresql://db/shop"] = Content({"public.t": TableContent(0, "0")})
+        assert make(town, told).alarm == "it holds 0 rows, the one before it 3"
+
+    def test_damaged_files_of_the_server_keep_everything(self, town: Town, told: Told) -> None:
+        rows = [made_and_verified(town, told) for _ in range(4)]
+
+        def damaged(order: DumpOrder) -> Dump:
+            raise PagesDamaged("pages with wrong checksums")
+
+        real, town.database.dump = town.database.dump, damaged  # type: ignore[method-assign]
+        with pytest.raises(BackupFailed, match="pages with wrong checksums"):
+            make(town, told)
+        town.database.dump = real  # type: ignore[method-assign]
+        for _ in range(3):
+            made_and_verified(town, told, keep=1)
+        assert {b.id for b in rows} < {b.id for b in town.store.backups("shop", "dev")}
+        assert told.kinds[-1] == "backups_frozen"
+        town.store.change_backup(town.store.backups("shop", "dev")[0].id, kind=BackupKind.PHYSICAL)
+        made_and_verified(town, told, keep=1)
+        assert not {b.id for b in rows} & {b.id for b in town.store.backups("shop", "dev")}
+
+
+class TestCopiesElsewhere:
+    COPYING = Copying(
+        "shop", "dev", CopyCommand(("rclone", "copy", "{path}"), ("TOKEN",), 60.0), {"TOKEN": Secret("s")}
+    )
+
+    def test_what_has_no_copy_is_copied_and_the_catalog_knows(self, town: Town, told: Told) -> None:
+        rows = [make(town, told) for _ in range(2)]
+        assert copy_all(town.world, self.COPYING, told) == []
+        assert [order.dump for order in town.database.copies] == [Path(row.path) for row in reversed(rows)]
+        assert town.database.copies[0].env == {"TOKEN": Secret("s")}
+        assert all(row.copied_at for row in town.store.backups("shop", "dev"))
+        assert copy_all(town.world, self.COPYING, told) == [] and len(town.database.copies) == 2
+
+    def test_a_failure_is_tried_three_times_recorded_and_loses_nothing(self, town: Town, told: Told) -> None:
+        made = make(town, told)
+        town.database.copy_fault = "rclone failed (exit status 3): no route"
+        before = town.clock.elapsed_s
+        assert [row.id for row in copy_all(town.world, self.COPYING, told)] == [made.id]
+        assert town.clock.elapsed_s - before == 35.0
+        [row] = town.store.backups("shop", "dev")
+        assert (row.state, row.copied_at, row.copy_error) == (UNVERIFIED, None, town.database.copy_fault)
+        assert told.kinds[-1] == "backup_not_copied" and Path(made.path) in town.database.files
+        town.database.copy_fault = None
+        assert copy_all(town.world, self.COPYING, told) == []
+        [row] = town.store.backups("shop", "dev")
+        assert row.copied_at and row.copy_error is None
+
+    def test_failed_ones_are_not_copied(self, town: Town, told: Told) -> None:
+        town.database.fault = "down"
+        with pytest.raises(BackupFailed):
+            make(town, told)
+        assert copy_all(town.world, self.COPYING, told) == [] and not town.database.copies
 
 
 class TestTheCatalogAsItIs:
@@ -190,6 +313,7 @@ class TestInADeploy:
         town.policy = replace(town.policy, keep_backups=2, backup_deadline_s=7.0, backup_stall_s=3.0)
         for number in range(5):
             town.deploy(f"v{number}")
+            verify(town, *town.store.backups("shop", "dev"))
         assert town.database.orders[0].limits == BackupLimits(7.0, 3.0)
         # When v4 was backed up, v3 was live and v2 its standby: the backup before v2 is needed beyond the two.
         left = [b.reason for b in town.store.backups("shop", "dev")]
@@ -199,10 +323,12 @@ class TestInADeploy:
         self, town: Town, told: Told
     ) -> None:
         first, second = town.deploy("v1"), town.deploy("v2")
+        verify(town, *town.store.backups("shop", "dev"))
         for _ in range(12):
-            make(town, told, keep=1)
+            last = made_and_verified(town, told, keep=1)
+        prune(town.world, "shop", "dev", 1, told)
         left = {b.id for b in town.store.backups("shop", "dev")}
-        assert {first.backup, second.backup} < left and len(left) == 3
+        assert left == {first.backup, second.backup, last.id}
 
     def test_a_backup_beside_it_does_not_push_its_own_out(self, town: Town, told: Told) -> None:
         town.policy = replace(town.policy, keep_backups=1)

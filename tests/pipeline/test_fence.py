@@ -14,17 +14,22 @@ import pytest
 from backstay.domain.deployment import DeploymentState
 from backstay.domain.environment import Bind
 from backstay.domain.lease import Lease
+from backstay.domain.restore import Mark, Role
+from backstay.domain.secret import Secret
 from backstay.domain.slot import Slot
 from backstay.errors import LeaseLost, StoreError
 from backstay.pipeline.deploy import deploy
-from backstay.pipeline.fence import Fence, FencedEngine, FencedRouter, fenced
+from backstay.pipeline.fence import Fence, FencedCluster, FencedEngine, FencedRouter, fenced
 from backstay.pipeline.resolve import plan_deploy
 from backstay.pipeline.run import Run
 from backstay.pipeline.steps import start
+from backstay.ports.cluster import Cluster
 from backstay.ports.engine import ContainerSpec, Engine
-from backstay.ports.router import Router
+from backstay.ports.router import Hold, Router
 from tests.pipeline.conftest import OWNER, Town
 
+URL = Secret("postgresql://u:hunter2secret@db/shop")
+MARK = Mark("shop", "dev", "d1", Role.RESTORED, "shop", "2026-11-23T10:00:00.000Z")
 THIEF = replace(OWNER, name="bert", pid=2)
 
 ACTS: dict[str, tuple[Any, ...]] = {
@@ -46,6 +51,7 @@ QUESTIONS: dict[str, tuple[Any, ...]] = {
     "free_ports": ((1, 2), 1),
     "inspect": ("c",),
     "find": ({"a": "b"},),
+    "networks": ({"a": "b"},),
     "wait": ("c", 0.1),
     "logs": ("c", 1),
 }
@@ -54,6 +60,8 @@ ROUTER_ACTS: dict[str, tuple[Any, ...]] = {
     "load": ({}, 1),
     "expect": (Slot.GREEN, 1),
     "switch": (Slot.GREEN, 1),
+    "hold": (Hold.ALL, 1.0, 1),
+    "release": (1,),
     "drain": (Slot.GREEN, 0.1, 1),
     "stop": (),
 }
@@ -62,6 +70,21 @@ ROUTER_QUESTIONS: dict[str, tuple[Any, ...]] = {
     "refuse_taken": ((),),
     "state": (),
     "traffic": (Slot.GREEN, 1.0, 1.0),
+}
+CLUSTER_ACTS: dict[str, tuple[Any, ...]] = {
+    "settle": ("d1",),
+    "create": (MARK,),
+    "copy": (MARK, 1.0),
+    "swap": (MARK.name, replace(MARK, role=Role.BEFORE), None, 1.0),
+    "end": ("shop",),
+    "drop": (MARK,),
+}
+CLUSTER_QUESTIONS: dict[str, tuple[Any, ...]] = {
+    "refuse_unfit": ("shop",),
+    "exists": ("shop",),
+    "beside": ("shop",),
+    "writes": ("shop",),
+    "loss": (URL, URL, (), 1.0, lambda: False),
 }
 UNASKED = {"wait_up"}
 """A question too, which in the double wants a loaded slot; the runbook asks it."""
@@ -95,10 +118,27 @@ def methods(port: type) -> set[str]:
     return {name for name, _ in inspect.getmembers(port, inspect.isfunction) if not name.startswith("_")}
 
 
-def test_every_call_of_both_ports_is_known_as_an_act_or_a_question() -> None:
+def test_every_call_of_these_ports_is_known_as_an_act_or_a_question() -> None:
     """A new one must be put on one side or the other."""
     assert methods(Engine) == ACTS.keys() | QUESTIONS.keys() == methods(FencedEngine)
     assert methods(Router) == ROUTER_ACTS.keys() | ROUTER_QUESTIONS.keys() | UNASKED == methods(FencedRouter)
+    assert methods(Cluster) == CLUSTER_ACTS.keys() | CLUSTER_QUESTIONS.keys() == methods(FencedCluster)
+
+
+@pytest.mark.parametrize("name", CLUSTER_ACTS)
+def test_a_database_is_as_safe_from_who_lost_the_lease(town: Town, name: str) -> None:
+    world, lease, _ = watched(town)
+    cluster = world.clusters.at(URL, "d1")
+    if name in ("swap", "drop"):
+        cluster.create(MARK)
+    getattr(cluster, name)(*CLUSTER_ACTS[name])
+    steal(town, lease)
+    beside = dict(town.clusters.marks)
+    with pytest.raises(LeaseLost):
+        getattr(cluster, name)(*CLUSTER_ACTS[name])
+    assert town.clusters.marks == beside
+    for question, arguments in CLUSTER_QUESTIONS.items():
+        getattr(cluster, question)(*arguments)
 
 
 @pytest.mark.parametrize("name", [*ACTS, *ROUTER_ACTS])

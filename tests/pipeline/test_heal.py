@@ -66,6 +66,12 @@ def test_stopped_containers_start_again_and_the_router_with_the_recorded_slot(wa
     assert warm.store.lease("shop", "dev") is None
 
 
+def test_a_container_that_its_engine_starts_again_is_left_to_it(warm: Town) -> None:
+    live = warm.store.slots("shop", "dev").mappings[Slot.GREEN].placements["backend"].container
+    warm.engine.change(live, running=False, restarting=True)
+    assert order(warm) == Order()
+
+
 def test_traffic_that_was_led_elsewhere_comes_back(warm: Town) -> None:
     warm.router.live = warm.router.filed = Slot.BLUE
     assert [d.cure for d in order(warm).cured] == [Cure.FLIP]
@@ -152,7 +158,7 @@ def test_a_deployment_begins_by_clearing_away_and_a_sweeper_that_fails_stops_not
     leave(warm, "shop-dev-backend-d1-migrate", **{"backstay.role": "migrate"})
     ended = warm.deploy("v3")
     story = warm.kinds(ended.id)
-    assert ended.exit_status == 0 and story.index("orphan_removed") < story.index("step_started")
+    assert ended.exit_status == 0 and story.index("orphan_removed") < story.index("image_pulled")
 
     def broken(folder: Path) -> list[str]:
         raise Locked("not now")

@@ -10,19 +10,24 @@ from backstay import __version__
 from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState, Wish
 from backstay.domain.lease import Lease, Presence
 from backstay.domain.plan import Plan
+from backstay.domain.policy import Trial
 from backstay.domain.recovery import FORMAT, MOST_TRIES
 from backstay.domain.slot import Slot
 from backstay.domain.smoke import Answer
 from backstay.domain.step import StepState
-from backstay.errors import BackstayError, LeaseLost, NeedsAttention
+from backstay.errors import BackstayError, LeaseLost, Locked, NeedsAttention, UsageError
 from backstay.pipeline.begin import Beginner
 from backstay.pipeline.deploy import STEPS, deploy
+from backstay.pipeline.giveup import give_up
 from backstay.pipeline.recover import recover
 from backstay.pipeline.resolve import plan_deploy, plan_rollback
 from backstay.pipeline.rollback import rollback
 from backstay.pipeline.run import Run
 from backstay.worker import perform
 from tests.pipeline.conftest import OWNER, Town
+
+ELSEWHERE = frozenset({"retire", "restore", "hold", "quiesce", "copy", "swap", "open"})
+"""Steps that a plain deployment does not have, and the one after its proof."""
 
 
 class Killed(BaseException):
@@ -34,6 +39,8 @@ def die_in(
 ) -> Run:
     """Deploy v2, or do what `plan` says, and die in `step`, before its effect or right after it."""
     plan = plan or deploying(town, "v2")
+    if step == "rehearse":
+        town.policy = replace(town.policy, rehearsal=Trial.ALWAYS)
     run, _ = town.begin(plan)
     cls = type(next(s for s in STEPS if s.name == step))
     do = cls.do
@@ -76,7 +83,7 @@ def recovered(town: Town, dead: Run) -> Deployment:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before its effect", "after its effect"])
-@pytest.mark.parametrize("step", [s.name for s in STEPS if s.name != "retire"])
+@pytest.mark.parametrize("step", [s.name for s in STEPS if s.name not in ELSEWHERE])
 def test_death_in_any_step_ends_with_the_old_version_and_nothing_left(
     town: Town, step: str, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,3 +358,21 @@ def test_a_recovery_that_fails_leaves_the_deployment_to_the_next_one(
 
 def _broken(*_: object) -> None:
     raise ZeroDivisionError
+
+
+def test_what_cannot_be_recovered_can_be_given_up_and_what_has_the_traffic_keeps_it(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.deploy("v1")
+    dead = die_in(town, "switch", True, monkeypatch)
+    town.store.save_slots(dead.token, "shop", "dev", town.store.slots("shop", "dev").switched(Slot.BLUE))
+    with pytest.raises(Locked):
+        give_up(lonely(town), "shop", "dev", lambda: town.router)
+    town.host.presences[OWNER.pid] = Presence.GONE
+    ended = give_up(lonely(town), "shop", "dev", lambda: town.router)
+    assert (ended.state, ended.exit_status) == (DeploymentState.NEEDS_ATTENTION, 21)
+    assert town.router.live is Slot.GREEN is town.store.slots("shop", "dev").live
+    assert town.store.lease("shop", "dev") is None and len(town.engine.containers) == 4
+    with pytest.raises(UsageError, match="nothing was left"):
+        give_up(lonely(town), "shop", "dev", lambda: town.router)
+    assert town.deploy("v3").exit_status == 0

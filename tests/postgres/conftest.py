@@ -21,6 +21,7 @@ from tests.world.commands import run
 from tests.world.postgres import DatabaseUrls
 
 ROWS = 2000
+VERSION = 'if [ "$1" = --version ]; then echo "{name} (PostgreSQL) {major}.2 (Debian)"; exit; fi\n'
 
 
 @pytest.fixture
@@ -40,17 +41,24 @@ def database(world: World) -> Iterator[DatabaseUrls]:
 @pytest.fixture
 def blocked(database: DatabaseUrls) -> Iterator[DatabaseUrls]:
     """The same, with a table that somebody holds locked: a dump of it waits."""
+    with holding(database["admin"], "products"):
+        yield database
+
+
+@contextmanager
+def holding(url: str, table: str) -> Iterator[None]:
+    """Somebody holds the table locked."""
     with (
-        environment(Secret(database["admin"])) as env,
+        environment(Secret(url)) as env,
         subprocess.Popen(
             [find_tool("psql"), "-qAt"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as session,
     ):
         assert session.stdin is not None and session.stdout is not None
-        session.stdin.write("BEGIN; LOCK TABLE products IN ACCESS EXCLUSIVE MODE; SELECT 'locked';\n")
+        session.stdin.write(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT 'locked';\n")
         session.stdin.flush()
         assert session.stdout.readline() == "locked\n"
-        yield database
+        yield
         session.kill()
 
 
@@ -80,6 +88,15 @@ def small_disk() -> Iterator[Callable[[str], Path]]:
         for folder in mounted:
             run(["umount", folder])
             shutil.rmtree(folder)
+
+
+def tool(folder: Path, script: str, name: str = "pg_dump", major: int = 15) -> Path:
+    """A program that tells its version, and does what the script says."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{VERSION.format(name=name, major=major)}{script}\n")
+    path.chmod(0o755)
+    return path
 
 
 @contextmanager

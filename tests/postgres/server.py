@@ -23,10 +23,19 @@ class Server:
     """As a context manager: it runs inside the block, and nothing of it is left after.
 
     One that is `durable` syncs every commit, in memory where there is enough of it and not `on_disk` is asked for.
+    `copied`, which is taken over, is the data folder of another one, made by a physical restore; `senders` how many may
+    copy this one at once.
     """
 
     def __init__(
-        self, plan: PostgresPlan, connections: int, *, durable: bool = False, on_disk: bool = False
+        self,
+        plan: PostgresPlan,
+        connections: int,
+        *,
+        durable: bool = False,
+        on_disk: bool = False,
+        senders: int = 0,
+        copied: Path | None = None,
     ) -> None:
         self._durable = durable
         self._in_memory = durable and not on_disk
@@ -34,19 +43,26 @@ class Server:
         self._bin = Path(plan.bin_dir)
         self._os_user = plan.os_user
         self._connections = connections
+        self._senders = senders
+        self._copied = copied
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Server:
         entry = pwd.getpwnam(self._os_user)
         self.folder = Path(tempfile.mkdtemp(prefix="bs-pg-", dir=_memory() if self._in_memory else None))
         os.chown(self.folder, entry.pw_uid, entry.pw_gid)
+        self.data = self.folder / "data"
+        if self._copied is not None:
+            shutil.move(self._copied, self.data)
+            run(["chown", "-R", f"{entry.pw_uid}:{entry.pw_gid}", self.data])
+            self.start()
+            return self
         words = self.folder / "words"
         words.write_text(PASSWORD + "\n")
         words.chmod(0o644)
-        self.data = self.folder / "data"
         run(
             [self._bin / "initdb", "-U", USER, "--pwfile", words, "--auth=scram-sha-256", "--no-sync",
-             "--encoding=UTF8", "--locale=C.UTF-8", "-D", self.data],
+             "--data-checksums", "--encoding=UTF8", "--locale=C.UTF-8", "-D", self.data],
             user=self._os_user, seconds=120,
         )  # fmt: skip
         words.unlink()
@@ -61,15 +77,18 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/postgres"
+        return self.url_of("postgres")
+
+    def url_of(self, database: str) -> str:
+        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         """Start it, and wait until it answers; a second time, at the same port."""
         self.port = self.port or _free_port()
         settings = {
             "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder,
-            "fsync": "on" if self._durable else "off", "max_connections": self._connections, "max_wal_senders": 0,
-            "superuser_reserved_connections": 1,
+            "fsync": "on" if self._durable else "off", "max_connections": self._connections,
+            "max_wal_senders": self._senders, "superuser_reserved_connections": 1, "autovacuum": "off",
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
@@ -81,7 +100,7 @@ class Server:
             lambda: succeeds([self._bin / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port)]), 30
         )
 
-    def query(self, sql: str) -> str:
+    def query(self, sql: str, database: str = "postgres") -> str:
         words = [
             "-X",
             "-q",
@@ -97,7 +116,7 @@ class Server:
             USER,
         ]
         return run(
-            [self._bin / "psql", *words, "-d", "postgres", "-f", "-"],
+            [self._bin / "psql", *words, "-d", database, "-f", "-"],
             env={"PGPASSWORD": PASSWORD}, stdin=sql,
         ).strip()  # fmt: skip
 

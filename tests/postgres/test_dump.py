@@ -90,7 +90,7 @@ def test_a_dump_is_whole_private_and_can_be_restored_elsewhere(
 def test_the_manifest_says_what_it_is_a_backup_of(database: DatabaseUrls, tmp_path: Path) -> None:
     made = dump(database["host"], tmp_path, about={"app": "shop", "environment": "dev"})
     manifest = json.loads((tmp_path / "x.manifest.json").read_text())
-    assert (manifest["format"], manifest["app"], manifest["environment"]) == (1, "shop", "dev")
+    assert (manifest["format"], manifest["app"], manifest["environment"]) == (2, "shop", "dev")
     assert manifest["files"]["dump"] == {"name": "x.dump.zst", "bytes": made.bytes, "sha256": made.sha256}
     roles = (tmp_path / "x.globals.sql").read_bytes()
     assert manifest["files"]["globals"]["sha256"] == hashlib.sha256(roles).hexdigest()

@@ -12,15 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 
 from backstay.adapters.postgres import PostgresTools
+from backstay.adapters.postgres import dump as dump_module
 from backstay.adapters.postgres import tools as tools_module
+from backstay.adapters.postgres.dump import _Backup as PostgresDump
+from backstay.adapters.postgres.snapshot import Snapshot
 from backstay.domain.backup import BackupLimits
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
 from backstay.ports.database import Dump, DumpOrder, NameTaken
-from tests.postgres.conftest import sessions
+from tests.postgres.conftest import holding, sessions
 from tests.postgres.server import PASSWORD, Server
 from tests.world import World
 from tests.world.postgres import DatabaseUrls
@@ -132,6 +136,80 @@ class TestWhileItRuns:
         ):
             dump(blocked["host"], tmp_path)
 
+    def test_the_server_hangs_in_the_middle(self, server: Server, tmp_path: Path) -> None:
+        server.query("DROP TABLE IF EXISTS held; CREATE TABLE held AS SELECT 1 AS n")
+        with holding(server.url, "held"):
+            try:
+                with failing(tmp_path, r"pg_dump made no progress for 1 s", "policy.backup_stall"):
+                    dump(server.url, tmp_path, limits=BackupLimits(stall_s=1), tell=lambda _: server.freeze())
+            finally:
+                server.thaw()
+
+
+class TestFingerprintsThatTakeTooLong:
+    """The dump itself is good, so it is kept; only nothing can be compared with it."""
+
+    def test_at_the_deadline(
+        self, database: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Snapshot, "is_taken", property(lambda self: False))
+        made = dump(database["host"], tmp_path, limits=BackupLimits(deadline_s=3.0))
+        [note] = made.notes
+        assert note == "without fingerprints of the tables: the backup was not done after 3 s"
+        assert made.content is None and PostgresTools().content_of(made.path) is None
+
+    def test_when_the_server_hangs_meanwhile(
+        self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def never_after_a_freeze(snapshot: Snapshot) -> bool:
+            server.freeze()
+            return False
+
+        monkeypatch.setattr(Snapshot, "is_taken", property(never_after_a_freeze))
+        monkeypatch.setattr(dump_module, "PING_EVERY_S", 0.2)
+        monkeypatch.setattr(dump_module, "ANSWER_S", 1.0)
+        monkeypatch.setattr(PostgresDump, "_write_globals", lambda self, into: None)
+        try:
+            made = dump(server.url + "?connect_timeout=2", tmp_path)
+        finally:
+            server.thaw()
+        assert made.content is None and "without fingerprints of the tables" in made.notes[0]
+
+    def test_on_request_nothing_is_kept(
+        self, database: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waiting: list[bool] = []
+
+        def never(snapshot: Snapshot) -> bool:
+            waiting.append(True)
+            return False
+
+        monkeypatch.setattr(Snapshot, "is_taken", property(never))
+        with pytest.raises(DatabaseError, match="stopped on request"):
+            dump(database["host"], tmp_path, stopped=lambda: bool(waiting))
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestARoleThatSeesOnlySome:
+    """Row security hides rows. A dump of what is left would look whole, so there is none."""
+
+    @pytest.fixture
+    def half_blind(self, world: World, database: DatabaseUrls) -> DatabaseUrls:
+        world.query(
+            "ALTER TABLE products ENABLE ROW LEVEL SECURITY; ALTER TABLE products FORCE ROW LEVEL SECURITY;"
+            "CREATE POLICY few ON products USING (id < 5)",
+            database["name"],
+        )
+        return database
+
+    def test_no_dump(self, half_blind: DatabaseUrls, tmp_path: Path) -> None:
+        with failing(tmp_path, "row-level security", "BYPASSRLS", half_blind["password"]):
+            dump(half_blind["host"], tmp_path)
+
+    def test_no_count_either(self, half_blind: DatabaseUrls) -> None:
+        with pytest.raises(DatabaseError, match="row-level security"):
+            PostgresTools().content(Secret(half_blind["host"]), 30)
+
 
 class TestTheDisk:
     @pytest.fixture
@@ -151,6 +229,23 @@ class TestTheDisk:
         folder = small_disk(f"size={size},mode=0700")
         with failing(folder, "No space left on device", "free space", large["password"]):
             dump(large["host"], folder)
+
+    def test_it_is_full_while_it_is_encrypted(
+        self, large: DatabaseUrls, small_disk: Callable[[str], Path]
+    ) -> None:
+        folder = small_disk("size=3m,mode=0700")
+        keys = (str(pyrage.x25519.Identity.generate().to_public()),)
+        with failing(folder, "No space left on device", "free space", large["password"]):
+            dump(large["host"], folder, recipients=keys)
+
+    def test_none_is_begun_that_would_hardly_fit(
+        self, database: DatabaseUrls, small_disk: Callable[[str], Path]
+    ) -> None:
+        folder = small_disk("size=3m,mode=0700")
+        with failing(
+            folder, r"only 3\.\d+ MB are free .* 4\.50 MB are wanted", "free space", database["password"]
+        ):
+            dump(database["host"], folder, expected_bytes=3_000_000)
 
     def test_it_fills_up_with_the_second_backup(
         self, large: DatabaseUrls, small_disk: Callable[[str], Path]

@@ -16,21 +16,13 @@ from backstay.domain.backup import BackupLimits
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
 from backstay.ports.database import Dump, DumpOrder
+from tests.postgres.conftest import tool
 
 URL = Secret("postgresql://u:hidden-one@127.0.0.1:1/shop")
 FACTS = {
     "server_version": "15.4", "server_major": 15, "database": "shop", "bytes": 7_000_000, "encoding": "UTF8",
     "collation": "C.UTF-8", "extensions": {"plpgsql": "1.0"}, "roles": ["shop"],
 }  # fmt: skip
-VERSION = 'if [ "$1" = --version ]; then echo "{name} (PostgreSQL) {major}.2 (Debian)"; exit; fi\n'
-
-
-def tool(folder: Path, script: str, name: str = "pg_dump", major: int = 15) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{VERSION.format(name=name, major=major)}{script}\n")
-    path.chmod(0o755)
-    return path
 
 
 @pytest.fixture
@@ -57,7 +49,8 @@ def installed(debian: Path) -> Callable[[str], None]:
 
 
 def dump(folder: Path, stall_s: float = 300, deadline_s: float = 300) -> Dump:
-    return PostgresTools().dump(DumpOrder(URL, folder, "x", limits=BackupLimits(deadline_s, stall_s)))
+    limits = BackupLimits(deadline_s, stall_s)
+    return PostgresTools().dump(DumpOrder(URL, folder, "x", limits=limits, checksums=False))
 
 
 class TestFinding:

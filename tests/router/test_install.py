@@ -27,9 +27,9 @@ def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, says: str | None) -
 @pytest.mark.parametrize(
     ("says", "version"),
     [
-        ("HAProxy version 2.6.12-1+deb12u2 2024/01/01 - https://haproxy.org/", "2.6.12"),
-        ("HAProxy version 3.0.5 2024/09/19", "3.0.5"),
-        ("HAProxy version 2.10-dev1 2024/09/19", "2.10"),
+        ("HAProxy version 2.6.12-1+deb12u2 2024/01/01 - https://haproxy.org/ +LUA", "2.6.12"),
+        ("HAProxy version 3.0.5 2024/09/19 +LUA", "3.0.5"),
+        ("HAProxy version 2.10-dev1 2024/09/19 -LUA51 +LUA", "2.10"),
     ],
 )
 def test_a_version_that_will_do(
@@ -44,6 +44,7 @@ def test_a_version_that_will_do(
     [
         ("HA-Proxy version 1.8.27 2020/11/06", "2.6 or newer is needed"),
         ("HAProxy version 2.4.0", "2.6 or newer is needed"),
+        ("HAProxy version 2.6.12 2024/01/01 -LUA", "without Lua"),
         ("nonsense", "2.6 or newer is needed"),
         (None, "not installed"),
     ],

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from backstay.adapters.store import SqlStore, open_store
 from backstay.adapters.store.location import Location
-from backstay.domain.backup import Backup, BackupState
+from backstay.domain.backup import Backup, BackupKind, BackupState
 from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState
 from backstay.domain.environment import Bind, DatabaseSource, Environment
 from backstay.domain.lease import Lease, Owner, Uptime
@@ -128,7 +128,7 @@ def backup(id_: str = "shop_prod_20260301_120000000") -> Backup:
         app=APP,
         environment=ENV,
         created_at="2026-03-01T12:00:00.000Z",
-        kind="dump",
+        kind=BackupKind.LOGICAL,
         state=BackupState.UNVERIFIED,
         bytes=5 * 1024**3,
         path="/srv/backups/x.dump",

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.world.errors import WorldError
 from tests.world.world import World
 
-VERSIONS = ("v1", "v2", "v3", "v4", "v5", "v6")
+VERSIONS = ("v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8")
 COMPONENTS = ("backend", "frontend")
 SHOP = Path(__file__).resolve().parents[2] / "examples" / "shop"
 

@@ -18,7 +18,11 @@ from backstay import wiring
 from backstay.cli.context import open_store
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.progress import Progress
-from backstay.domain.backup import WHOLE, BackupProgress
+from backstay.cli.prune import copy, copy_pending, pin, prune
+from backstay.cli.replaced import command as replaced
+from backstay.cli.restore import command as restore
+from backstay.cli.verify import command as verify
+from backstay.domain.backup import WHOLE, Backup, BackupKind, BackupProgress
 from backstay.domain.duration import format_duration
 from backstay.domain.size import format_bytes
 from backstay.errors import ConfigError, UsageError
@@ -26,11 +30,15 @@ from backstay.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     from backstay.cli.context import Project
     from backstay.domain.environment import Environment
+    from backstay.domain.policy import Policy
     from backstay.domain.secret import Secret
     from backstay.pipeline.backup import BackupOrder
 
 APP_VARIABLE, URL_VARIABLE = "BACKSTAY_APP", "BACKSTAY_DATABASE_URL"
 TOLD_EVERY_S = 5.0
+UNASKED = frozenset({"backup_not_removed", "backup_not_copied", "backup_alarm", "backups_frozen"})
+"""Told also to who wants quiet."""
+
 NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
@@ -43,12 +51,25 @@ class Target:
     where: wiring.Place
     project: Project | None
 
+    @property
+    def settings(self) -> Environment | None:
+        return self.project.application(self.environment).environment if self.project else None
+
+    @property
+    def policy(self) -> Policy:
+        from backstay.domain.policy import BUILT_IN, default_level
+
+        return self.settings.policy if self.settings else BUILT_IN[default_level(self.environment)]
+
 
 @click.group(
-    name="backup", epilog="\b\nExamples:\n  backstay backup create prod\n  backstay backup list prod\n"
+    name="backup",
+    epilog="\b\nExamples:\n  backstay backup create prod\n  backstay backup list prod\n"
+    "  backstay backup verify prod\n  backstay backup prune prod --dry-run\n"
+    "  backstay backup restore prod ID --dry-run\n",
 )
 def command() -> None:
-    """Back the database of an environment up, and list the backups there are."""
+    """Back the database of an environment up; list, verify, pin, copy, prune and restore the backups there are."""
 
 
 @command.command(
@@ -65,15 +86,15 @@ def create(settings: Settings, environment: str, reason: str) -> int:
     target = find_target(settings, environment)
     order = _order(target, reason)
     progress = Progress(settings)
-    shown = _Shown(progress, settings)
+    shown = Shown(progress, settings)
     if target.project is not None and os.environ.get(URL_VARIABLE):
         progress.say(f"the database URL is taken from {URL_VARIABLE}, not from {target.project.path}")
     store = open_store(target.where)
     try:
-        with _ended_politely(), progress:
-            made = back_up(
-                wiring.backup_ports(store), order, store.record_backup, shown.tell, progress=shown.progress
-            )
+        with ended_politely(), progress:
+            ports = wiring.backup_ports(store)
+            made = back_up(ports, order, store.record_backup, shown.tell, progress=shown.progress)
+            copy_pending(ports, target, shown.tell)
     except KeyboardInterrupt:
         progress.say("interrupted: no file is left, nothing was changed")
         raise
@@ -93,8 +114,8 @@ def create(settings: Settings, environment: str, reason: str) -> int:
 @with_common_options
 def list_(settings: Settings, environment: str) -> int:
     """List the backups of ENV, newest first. One whose file is missing or cut short is shown as damaged."""
-    from backstay.pipeline.backup import as_they_are
     from backstay.pipeline.document import backup_document
+    from backstay.pipeline.prune import as_they_are
 
     target = find_target(settings, environment)
     rows = as_they_are(wiring.open_reader(target.where), wiring.database(), target.app, environment)
@@ -107,9 +128,26 @@ def list_(settings: Settings, environment: str) -> int:
         )
     for row in rows:
         size = format_bytes(row.bytes) if row.state in WHOLE else "-"
-        pinned = "  pinned" if row.pinned else ""
-        click.echo(f"{row.created_at[:19]}Z  {row.id}  {row.state:<10} {size:>9}  {row.reason}{pinned}")
+        click.echo(f"{row.created_at[:19]}Z  {row.id}  {row.state:<10} {size:>9}  {_remarks(row)}")
     return 0
+
+
+command.add_command(restore)
+command.add_command(replaced)
+command.add_command(prune)
+command.add_command(pin)
+command.add_command(copy)
+
+
+def _remarks(row: Backup) -> str:
+    found = [row.reason]
+    found += [row.kind.value] if row.kind is BackupKind.PHYSICAL else []
+    found += ["pinned"] if row.pinned else []
+    found += ["encrypted"] if row.encrypted else []
+    found += [f"copied {row.copied_at[:10]}"] if row.copied_at else []
+    found += [f"not copied: {row.copy_error}"] if row.copy_error else []
+    found += [f"LOOK: {row.alarm}"] if row.alarm and row.state in WHOLE else []
+    return "  ".join(found)
 
 
 def find_target(settings: Settings, environment: str) -> Target:
@@ -137,22 +175,31 @@ def _bare_target(environment: str) -> Target:
     return Target(app, environment, wiring.place(os.environ), None)
 
 
+command.add_command(verify)
+
+
+def order_of(environment: Environment, reason: str, url: Secret | None = None) -> BackupOrder:
+    """A backup as the configuration wants it, of `url` if given. Raises ConfigError when it knows no database."""
+    from backstay.pipeline.backup import order_of as ordered
+
+    return ordered(environment, url or _configured_url(environment), reason)
+
+
 def _order(target: Target, reason: str) -> BackupOrder:
-    from backstay.domain.policy import BUILT_IN, default_level
     from backstay.domain.secret import Secret
     from backstay.pipeline.backup import BackupOrder
 
     given = os.environ.get(URL_VARIABLE)
-    settings = target.project.application(target.environment).environment if target.project else None
-    policy = settings.policy if settings else BUILT_IN[default_level(target.environment)]
+    if (settings := target.settings) is not None:
+        return order_of(settings, reason, Secret(given) if given else None)
     return BackupOrder(
         app=target.app,
         environment=target.environment,
-        url=Secret(given) if given else _configured_url(settings),
-        folder=Path(settings.backups) if settings else target.where.home / "backups" / target.environment,
+        url=Secret(given) if given else _configured_url(None),
+        folder=target.where.home / "backups" / target.environment,
         reason=reason,
-        keep=policy.keep_backups,
-        limits=policy.backup_limits,
+        keep=target.policy.keep_backups,
+        limits=target.policy.backup_limits,
     )
 
 
@@ -177,7 +224,7 @@ def _configured_url(environment: Environment | None) -> Secret:
     return value
 
 
-class _Shown:
+class Shown:
     """Events and progress of one backup, for people."""
 
     def __init__(self, progress: Progress, settings: Settings) -> None:
@@ -186,7 +233,7 @@ class _Shown:
         self._next_s = TOLD_EVERY_S
 
     def tell(self, kind: str, message: str, **data: Any) -> None:
-        if not self._quiet or kind == "backup_not_removed":
+        if not self._quiet or kind in UNASKED:
             took_s = data.get("took_s")
             self._progress.say(f"{message} in {format_duration(took_s)}" if took_s is not None else message)
 
@@ -200,7 +247,7 @@ class _Shown:
 
 
 @contextmanager
-def _ended_politely() -> Iterator[None]:
+def ended_politely() -> Iterator[None]:
     """A polite kill ends it as Ctrl-C does: the tools are stopped and their files removed.
 
     Also where Ctrl-C was switched off for us, as shells do for what they start in the background.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets as random_source
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import click
@@ -23,6 +24,7 @@ Examples:
   backstay deploy prod --version v2 --component backend
   backstay deploy prod --version v2 --dry-run
   backstay deploy prod --version v2 --wait switched
+  backstay deploy prod --version v7 --maintenance
 """
 
 
@@ -42,6 +44,11 @@ Examples:
     help="Return once traffic moved, or after the bake.",
 )
 @click.option("--force", is_flag=True, help="Deploy a release that was reversed automatically before.")
+@click.option(
+    "--maintenance",
+    is_flag=True,
+    help="Allow a migration that the old release cannot live with: requests wait while it runs.",
+)
 @with_common_options
 def command(
     settings: Settings,
@@ -52,6 +59,7 @@ def command(
     detach: bool,
     wait: str,
     force: bool,
+    maintenance: bool,
 ) -> int:
     """Make VERSION live in ENV: checked, backed up, switched atomically, watched, reversed when it turns bad.
 
@@ -62,7 +70,8 @@ def command(
     if dry_run:
         from backstay.cli.plan import show_plan
 
-        return show_plan(settings, application, make_plan(found, application, version, only, force))
+        plan = make_plan(found, application, version, only, force, maintenance)
+        return show_plan(settings, application, plan)
     from backstay.cli.follow import follow
     from backstay.cli.interrupt import Interrupts
     from backstay.cli.launch import Prepared, wait_quietly
@@ -73,7 +82,7 @@ def command(
             store = found.store()
             starting = worker.beginner(store)
             starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
-            plan = make_plan(found, application, version, only, force)
+            plan = make_plan(found, application, version, only, force, maintenance)
             interrupts.begin()
             begin(settings, starting, id_, found, application, plan)
         if detach and not interrupts.wanted:
@@ -82,13 +91,19 @@ def command(
 
 
 def make_plan(
-    found: Project, application: Application, version: str, only: tuple[str, ...], force: bool
+    found: Project,
+    application: Application,
+    version: str,
+    only: tuple[str, ...],
+    force: bool,
+    maintenance: bool = False,
 ) -> Plan:
     """The plan of a deploy; writes nothing and pulls nothing."""
     from backstay.pipeline.resolve import plan_deploy
 
     digest_of = wiring.digest_of(found.where, application.environment)
-    return plan_deploy(application, version, only, force, found.reader(), digest_of)
+    plan = plan_deploy(application, version, only, force, found.reader(), digest_of)
+    return replace(plan, maintenance=maintenance)
 
 
 def new_id() -> str:

@@ -22,6 +22,7 @@ COMMANDS = {
     "rollback": ("backstay.cli.rollback", "Go back to the release that served before."),
     "check": ("backstay.cli.check", "Look at all that a deploy will need, and touch nothing."),
     "plan": ("backstay.cli.plan", "Show what a deploy would do, and touch nothing."),
+    "rehearse": ("backstay.cli.rehearse", "Try a version on a copy of the database, and touch nothing."),
     "status": ("backstay.cli.status", "Show what serves now, asked from engine and router."),
     "smoke": ("backstay.cli.smoke", "Ask the application what only a good one answers."),
     "attach": ("backstay.cli.attach", "Follow the deployment that is under way."),
@@ -31,7 +32,10 @@ COMMANDS = {
     "history": ("backstay.cli.history", "List the deployments of an environment, newest first."),
     "show": ("backstay.cli.show", "Show one deployment with its steps."),
     "events": ("backstay.cli.events", "Print the events of a deployment."),
-    "backup": ("backstay.cli.backup", "Back the database up now, and list the backups."),
+    "backup": ("backstay.cli.backup", "Back the database up now, list and verify the backups."),
+    "drill": ("backstay.cli.drill", "Recover or roll back on purpose, measure, and keep the evidence."),
+    "duty": ("backstay.cli.duty", "List what has to be done from time to time, and tick it off."),
+    "serve": ("backstay.cli.serve", "Look after schedules, protection, objectives and dead deployments."),
     "notify": ("backstay.cli.notify", "Tell people about ENV: log, GitHub and every configured receiver."),
     "notifications": ("backstay.cli.notifications", "List what was told, and retry what did not arrive."),
     "config": ("backstay.cli.config", "Check, show or describe backstay.yml."),
@@ -46,7 +50,7 @@ Examples:
   backstay rollback prod
 
 Exit status: 0 done · 2 usage or configuration · 10 a check failed, nothing changed · 11 locked ·
-12 not allowed · 20 failed, the old release serves · 21 needs a human · 30 backup failed · 130 aborted
+12 not allowed · 20 failed, the old release serves · 21 needs a human · 30 backup or rehearsal failed · 130 aborted
 """
 
 

@@ -10,7 +10,7 @@ import click
 from backstay.cli.options import Settings, with_common_options
 from backstay.domain.duration import format_duration
 from backstay.domain.environment import Application
-from backstay.domain.plan import Origin, Plan, wants_backup
+from backstay.domain.plan import Origin, Plan, wants_backup, wants_hold, wants_rehearsal, wants_verification
 
 EPILOG = """\b
 Examples:
@@ -63,8 +63,15 @@ def plan_document(application: Application, plan: Plan) -> dict[str, Any]:
     environment = application.environment
     steps = planned_steps(application, plan)
     notes = []
-    if "backup" in steps:
-        notes.append("the backup stays unverified: verification by restore is not built yet")
+    if "backup" in steps and "rehearse" not in steps:
+        notes.append(
+            "the backup stays unverified: policy.verify and policy.rehearsal do not want it restored"
+        )
+    if "rehearse" in steps and not wants_rehearsal(plan, environment):
+        notes.append("rehearse only restores the backup, to verify it: policy.rehearsal wants no more")
+    if wants_hold(plan, environment):
+        wait = format_duration(environment.policy.hold_deadline_s)
+        notes.append(f"requests wait from hold to open, {wait} at most, then get a maintenance page")
     if plan.kind == "deploy":
         notes.append(
             f"bake of {format_duration(environment.policy.bake_s)} (policy {environment.policy.level})"
@@ -96,7 +103,28 @@ def planned_steps(application: Application, plan: Plan) -> list[str]:
             return ["health", "router", "switch", "snapshot", "public-smoke", "retire"]
         prepare = ["snapshot", "router", "pull", "start", "stage", "health", "smoke"]
         return [*prepare, "switch", "public-smoke", "retire"]
-    optional = {"backup": wants_backup(plan, application.environment), "migrate": bool(plan.migrating)}
+    if plan.kind == "restore":
+        beside = [
+            "snapshot",
+            "router",
+            "pull",
+            "restore",
+            "hold",
+            "quiesce",
+            "swap",
+            "start",
+            "stage",
+            "health",
+        ]
+        return [*beside, "smoke", "switch", "public-smoke", "open", "retire"]
+    held = wants_hold(plan, application.environment)
+    optional = {
+        "backup": wants_backup(plan, application.environment),
+        "rehearse": wants_verification(plan, application.environment),
+        "migrate": bool(plan.migrating),
+        **dict.fromkeys(("restore", "swap"), False),
+        **dict.fromkeys(("hold", "quiesce", "copy", "open"), held),
+    }
     from backstay.pipeline.deploy import STEPS
 
     return [step.name for step in STEPS if optional.get(step.name, True)]

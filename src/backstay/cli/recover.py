@@ -11,7 +11,7 @@ from backstay import wiring
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
 from backstay.domain.deployment import Deployment, DeploymentState
-from backstay.errors import BackstayError, Locked
+from backstay.errors import BackstayError, Locked, UsageError
 
 if TYPE_CHECKING:
     from backstay.domain.drift import Drift
@@ -33,21 +33,28 @@ ATTENTION_STATUS = 21
 @click.command(epilog=EPILOG)
 @click.argument("environment", metavar="[ENV]", required=False)
 @click.option("--dry-run", is_flag=True, help="Tell what would be done and why, and change nothing.")
+@click.option(
+    "--give-up", is_flag=True, help="End what was left as it stands; nothing is undone. The last resort."
+)
 @with_common_options
-def command(settings: Settings, environment: str | None, dry_run: bool) -> int:
+def command(settings: Settings, environment: str | None, dry_run: bool, give_up: bool) -> int:
     """Bring what a dead worker left to its end, remove what nobody owns, and make the world as recorded again.
 
     May be run at any time and as often as you like; a deployment under way is left alone.
     """
+    if give_up and (environment is None or dry_run):
+        raise UsageError("--give-up needs one ENV, and no --dry-run", hint="backstay recover prod --give-up")
     found = project(settings, environment)
     names = [environment] if environment else list(found.environments)
-    documents = [(_foresee if dry_run else _recover)(settings, found, name) for name in names]
+    act = _foresee if dry_run else _give_up if give_up else _recover
+    documents = [act(settings, found, name) for name in names]
     if settings.json:
         click.echo(json.dumps(documents[0] if environment else documents))
     elif not settings.quiet:
         for document in documents:
             _show(document)
-    return max(int(document["exit_status"]) for document in documents)
+    statuses = [int(document["exit_status"]) for document in documents]
+    return statuses[0] if environment else max(s for s in (*statuses, 0) if s != UsageError.exit_status)
 
 
 def _recover(settings: Settings, found: Project, environment: str) -> dict[str, Any]:
@@ -57,6 +64,8 @@ def _recover(settings: Settings, found: Project, environment: str) -> dict[str, 
         _act(settings, found, environment, document)
     except Locked as held:
         document["left_alone"] = held.message
+    except UsageError as refused:  # it lives on another control host
+        document["left_alone"], document["exit_status"] = refused.message, refused.exit_status
     except BackstayError as error:
         _note(document, error)
     return document
@@ -73,6 +82,20 @@ def _act(settings: Settings, found: Project, environment: str, document: dict[st
         _record_end(document, ended, store)
     order = maintain(starting, found.app, environment, lambda e: wiring.world(found.where, e, store))
     _record_order(document, order, store, found.app)
+
+
+def _give_up(settings: Settings, found: Project, environment: str) -> dict[str, Any]:
+    from backstay.cli.launch import beginner
+    from backstay.pipeline.giveup import give_up
+
+    store = found.store()
+    starting = beginner(found.where, store)
+    ended = give_up(
+        starting, found.app, environment, lambda: wiring.router(found.where, found.app, environment)
+    )
+    document = _blank(environment)
+    _record_end(document, ended, store)
+    return document
 
 
 def _watch(settings: Settings, store: Store, dead: str) -> None:

@@ -35,8 +35,6 @@ def _unused(config: schema.Config) -> Iterator[tuple[KeyPath, str]]:
             yield ("components", name, "image"), "unused: the process engine runs what lies in workdir"
     if config.registry is not None and "docker" not in engines:
         yield ("registry",), "unused: the process engine has no registry"
-    if config.database and "scratch" in config.database.model_fields_set:
-        yield ("database", "scratch"), "unused in this version: nothing is rehearsed yet"
 
 
 def _shared_binds(config: schema.Config) -> Iterator[tuple[KeyPath, str]]:

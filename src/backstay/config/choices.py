@@ -9,7 +9,9 @@ from backstay.config.problem import suggestion
 ENGINES: Final = ("docker", "process")
 LEVELS: Final = ("basic", "standard", "strict")
 BACKUP_RULES: Final = ("migration", "always")
+TRIALS: Final = ("off", "migration", "always")
 CHECK_SETS: Final = ("basic", "standard", "strict")
+BACKUP_KINDS: Final = ("auto", "logical", "physical")
 SMOKE_SETS: Final = ("essential", "full")
 METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
@@ -24,6 +26,14 @@ def level(value: Any) -> str:
 
 def backup_rule(value: Any) -> str:
     return _one_of(BACKUP_RULES, value)
+
+
+def backup_kind(value: Any) -> str:
+    return _one_of(BACKUP_KINDS, value)
+
+
+def trial(value: Any) -> str:
+    return _one_of(TRIALS, "off" if value is False else value)  # YAML reads off as no
 
 
 def check_set(value: Any) -> str:

@@ -41,6 +41,7 @@ _URL: Final = WithJsonSchema({"type": "string", "format": "uri"})
 _DURATION: Final = _string(values.DURATION)
 _SIZE: Final = WithJsonSchema({"type": ["string", "integer"], "pattern": _or_variable(values.MEMORY)})
 _SHARE: Final = WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})
+_FLAG: Final = WithJsonSchema({"type": "boolean"})
 _HOSTS: Final = WithJsonSchema({"type": "array", "items": {"const": "local"}, "minItems": 1, "maxItems": 1})
 _VOLUME: Final = _string(r"[^:]+:/[^:]+(:(ro|rw))?")
 
@@ -75,11 +76,18 @@ Url = Annotated[str, PlainValidator(values.url), _URL]
 Origin = Annotated[str, PlainValidator(values.origin), _string(r"\*|https?://[^/?#\s@]+")]
 Network = Annotated[str, PlainValidator(values.network), _FILLED]
 NotifyUrl = Annotated[str, PlainValidator(values.notify_url), _URL]
-Scratch = Annotated[str, PlainValidator(values.scratch), _string("(auto|url:.+|container:.+)")]
+Cron = Annotated[str, PlainValidator(values.cron), _string(r"off|\S+(\s+\S+){4}")]
+Scratch = Annotated[
+    str, PlainValidator(values.scratch), _string("(auto|url:[A-Za-z_][A-Za-z0-9_]*|container:.+)")
+]
+Flag = Annotated[bool, PlainValidator(values.flag), _FLAG]
+Recipient = Annotated[str, PlainValidator(values.age_recipient), _string(values.AGE_RECIPIENT)]
 Hosts = Annotated[tuple[str, ...], PlainValidator(values.hosts), _HOSTS]
 Engine = Annotated[str, PlainValidator(choices.engine), _one_of(*choices.ENGINES)]
 LevelName = Annotated[str, PlainValidator(choices.level), _one_of(*choices.LEVELS)]
 BackupChoice = Annotated[str, PlainValidator(choices.backup_rule), _one_of(*choices.BACKUP_RULES)]
+BackupEngine = Annotated[str, PlainValidator(choices.backup_kind), _one_of(*choices.BACKUP_KINDS)]
+TrialChoice = Annotated[str, PlainValidator(choices.trial), _one_of(*choices.TRIALS)]
 CheckChoice = Annotated[str, PlainValidator(choices.check_set), _one_of(*choices.CHECK_SETS)]
 SmokeChoice = Annotated[str, PlainValidator(choices.smoke_set), _one_of(*choices.SMOKE_SETS)]
 Method = Annotated[str, PlainValidator(choices.method), _one_of(*choices.METHODS)]

@@ -13,13 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from backstay.config.fields import (
     Address,
     BackupChoice,
+    BackupEngine,
     CheckChoice,
     Count,
     CountOrNone,
+    Cron,
     Duration,
     Engine,
     Every,
     FilledText,
+    Flag,
     HeaderName,
     HeaderValue,
     Hosts,
@@ -35,6 +38,7 @@ from backstay.config.fields import (
     Origin,
     Port,
     PortRange,
+    Recipient,
     RequestPath,
     Scratch,
     Share,
@@ -42,6 +46,7 @@ from backstay.config.fields import (
     SomeTime,
     Status,
     Text,
+    TrialChoice,
     Url,
     UrlPath,
     Variable,
@@ -110,6 +115,17 @@ class Route(Section):
     component: FilledText = key("Name of the component that answers.")
 
 
+class Copy(Section):
+    """A copy of each backup elsewhere, made by a command of its own, such as rclone or restic."""
+
+    command: list[Word] = key(
+        "The command, one word per item; {path} is a folder with all files of the backup, {name} its name.",
+        min_length=1,
+    )
+    secrets: list[Variable] = group("Names of secrets to put into its environment.", list)
+    deadline: SomeTime = key("How long one attempt may take.", "2h")
+
+
 class Database(Section):
     """The application's PostgreSQL database."""
 
@@ -119,7 +135,42 @@ class Database(Section):
         " dump; the same as url_secret when not given.",
         None,
     )
-    scratch: Scratch = key("Where to try things out: auto, url:URL or container:IMAGE. Not used yet.", "auto")
+    continuous: Flag = key(
+        "Receive the database's write-ahead log all the time (a server of one's own); an environment may say"
+        " otherwise.",
+        False,
+    )
+    replication_url_secret: Variable | None = key(
+        "Name of the secret with the URL of a role that may replicate; the same as backup_url_secret when not given.",
+        None,
+    )
+    base_after: Memory = key(
+        "How much write-ahead log may come after a base backup before the next one.", "10g"
+    )
+    canary: Flag = key(
+        "With continuous: write a row each minute into backstay.canary, for drills to look for.", True
+    )
+    backup: BackupEngine = key(
+        "How to back up: logical (one database, by pg_dump), physical (the whole server's files, by pg_basebackup),"
+        " or auto: physical where the role may and most of the server is this database.",
+        "auto",
+    )
+    encrypt_to: list[Recipient] = group("Age recipients that backups are encrypted to.", list)
+    identity_secret: Variable | None = key(
+        "Name of the secret with the age identity that decrypts them; without it none can be verified here.",
+        None,
+    )
+    copy_: Copy | None = Field(None, alias="copy", description="A copy of each backup on another machine.")
+    admin_url_secret: Variable | None = key(
+        "Name of the secret with a URL of the same database whose role may make databases beside it and rename it;"
+        " the same as backup_url_secret when not given.",
+        None,
+    )
+    scratch: Scratch = key(
+        "Where backups are restored to try things out: auto (this host's PostgreSQL of the same major version),"
+        " container:IMAGE, or url:SECRET, the name of a secret with the URL of a server.",
+        "auto",
+    )
 
 
 class Expect(Section):
@@ -206,20 +257,51 @@ class Policy(Section):
     backup: BackupChoice | None = key(
         "When to back up first: before every deployment, or only with a migration.", None
     )
+    verify: TrialChoice | None = key(
+        "When a deployment restores its backup before it goes on: off, with a migration, or always.", None
+    )
+    rehearsal: TrialChoice | None = key(
+        "When a deployment is tried on a restored copy first: off, with a migration, or always.", None
+    )
+    long_lock: SomeTime | None = key("A table locked for longer in the rehearsal is told.", None)
+    longest_lock: SomeTime | None = key(
+        "A table locked for longer in the rehearsal makes the migration a breaking one.", None
+    )
     smoke_every: Every | None = key(
         "Time between smoke tests during the bake, or off for one after the switch.", None
     )
     migrate_deadline: SomeTime | None = key("How long a migration may take.", None)
     lock_timeout: SomeTime | None = key("How long a migration may wait for a database lock.", None)
     drain_deadline: Duration | None = key("How long requests in flight may finish on the old slot.", None)
-    keep_backups: Count | None = key("How many finished backups are kept.", None)
+    hold_deadline: SomeTime | None = key(
+        "How long requests wait while the database is changed, before they get a maintenance page.", None
+    )
+    keep_replaced: Duration | None = key(
+        "How long a database stays on its server after a restore or a migration replaced it.", None
+    )
+    keep_backups: Count | None = key("How many verified backups are kept at least.", None)
     backup_deadline: SomeTime | None = key("How long a backup may take.", None)
     backup_stall: SomeTime | None = key("A backup from which nothing comes for this long is given up.", None)
     lease: LeaseTime | None = key(
         "How long a deployment keeps the environment without a sign of life from its worker.", None
     )
+    backup_checksums: Flag | None = key(
+        "Take rows and checksums of every table with a logical backup, which is what a restore is compared with.",
+        None,
+    )
+    rto: SomeTime | None = key("How long a recovery may take; measured by drills.", None)
+    rpo: SomeTime | None = key(
+        "How much work may be lost; what backups and continuous protection hold.", None
+    )
     accept: list[FilledText] = group("Ids of checks whose warnings do not fail a strict environment.", list)
     triggers: Triggers = group("What reverses a release while it bakes.", Triggers)
+
+
+class Schedule(Section):
+    """When `backstay serve` does what; cron expressions of five fields, in UTC, or off."""
+
+    backup: Cron = key("When to back up, whatever the RPO wants besides.", "0 2 * * *")
+    restore_drill: Cron = key("When to restore the newest backup into scratch, and measure.", "0 4 1 * *")
 
 
 class Environment(Section):
@@ -238,6 +320,8 @@ class Environment(Section):
         "URLs of receivers of notifications, of any kind Apprise knows; kept secret.", list
     )
     policy: Policy = group("How careful to be.", Policy)
+    schedule: Schedule = group("When to do what.", Schedule)
+    continuous: Flag | None = key("Whether to receive the write-ahead log here; else as database says.", None)
     ports: PortRange = key("Loopback ports that containers are published on.", "20000-20999")
     backups: FilledText | None = key("Folder for this environment's backups; relative to backstay.yml.", None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ MEMORY: Final = r"[0-9]{1,15}[bkmgBKMG]?"
 DURATION: Final = r"[0-9]+(\.[0-9]+)?\s*(ms|s|m|h)"
 IMAGE: Final = r"[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
 HEADER: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+AGE_RECIPIENT: Final = r"age1[a-z0-9]{58}"
 URL_PATH: Final = r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*"
 
 _SIZES: Final = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -104,6 +106,31 @@ def smoke_every(value: Any) -> Seconds | str:
     if value is False or value == "off":
         return "off"
     return some_time(value)
+
+
+def flag(value: Any) -> bool:
+    """YAML's own true and false; as text when they come from a variable."""
+    if isinstance(value, bool):
+        return value
+    if value not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return bool(value == "true")
+
+
+def cron(value: Any) -> str:
+    """A cron expression of five fields, or `off`."""
+    if value is False or value == "off":
+        return "off"
+    from cronsim import CronSim, CronSimError
+
+    fields = value.split() if isinstance(value, str) else []
+    try:
+        if len(fields) == 5:
+            next(CronSim(" ".join(fields), datetime(2000, 1, 1, tzinfo=UTC)))
+            return " ".join(fields)
+    except (CronSimError, StopIteration):
+        pass
+    raise ValueError('must be a cron expression of five fields, like "0 2 * * *", or off')
 
 
 def memory(value: Any) -> Bytes:
@@ -263,8 +290,19 @@ def network(value: Any) -> str:
 
 
 def scratch(value: Any) -> str:
-    if not isinstance(value, str) or re.fullmatch(r"auto|(url|container):\S+", value) is None:
-        raise ValueError("must be auto, url:URL or container:IMAGE")
+    form = r"auto|url:[A-Za-z_][A-Za-z0-9_]*|container:\S+"
+    if not isinstance(value, str) or re.fullmatch(form, value) is None:
+        raise ValueError(
+            "must be auto, url:SECRET (the name of a secret that holds the URL) or container:IMAGE"
+        )
+    return value
+
+
+def age_recipient(value: Any) -> str:
+    if not isinstance(value, str) or re.fullmatch(AGE_RECIPIENT, value) is None:
+        raise ValueError(
+            "must be an age recipient, like age1…; `age-keygen -y FILE` shows that of an identity"
+        )
     return value
 
 

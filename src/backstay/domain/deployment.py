@@ -42,8 +42,11 @@ def can_become(now: DeploymentState, then: DeploymentState) -> bool:
 
 
 class DeploymentKind(StrEnum):
+    """`RESTORE`: a backup takes the place of the live database, and a release starts anew on it."""
+
     DEPLOY = "deploy"
     ROLLBACK = "rollback"
+    RESTORE = "restore"
 
 
 class Wish(StrEnum):
@@ -57,7 +60,7 @@ class Wish(StrEnum):
 class Deployment:
     """One row of the history. Times are RFC 3339 UTC, durations seconds; `release` and `previous` are release ids.
 
-    `exit_status` is what the `deploy` or `rollback` command that asked for it ends with.
+    `exit_status` is what the command (`deploy`, `rollback`, `backup restore`) that asked for it ends with.
     """
 
     id: str

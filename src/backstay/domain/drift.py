@@ -31,6 +31,7 @@ class SeenRouter:
     recorded: Mapping[Slot, int] = field(default_factory=dict)
     addresses: Mapping[Slot, Mapping[str, str]] = field(default_factory=dict)
     up: Mapping[Slot, frozenset[str]] = field(default_factory=dict)
+    held: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ def _of_router(slots: Slots, seen: SeenRouter, *, settled: bool) -> Iterator[Dri
     if not seen.running:
         yield Drift("router", "running", "not running", Cure.ENSURE_ROUTER)
         return
+    if settled and seen.held is not None:
+        yield Drift("requests", "go through", f"held ({seen.held})")
     if not seen.kept:
         yield Drift("router", "kept running", "nobody would start it again", Cure.ENSURE_ROUTER)
     if seen.weights.get(live, 0) != 100:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from backstay.domain.backup import BackupKind
 from backstay.domain.notification import Channel
 from backstay.domain.policy import Policy
 from backstay.domain.release import Component, Route
+from backstay.domain.schedule import Schedule
 from backstay.domain.secret import Secret
 from backstay.domain.smoke import SmokeTest
+from backstay.domain.wal import Continuous
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,40 @@ class Bind:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyCommand:
+    """Copies a backup elsewhere. In `command`, {path} is a folder with its files and {name} its name; `secrets` are
+    names of secrets for its environment; `deadline_s` is for one attempt."""
+
+    command: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
+    deadline_s: float = 7200.0
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseSource:
-    """Names of the secrets that hold the database URL: as the application uses it, and as this host reaches it."""
+    """Names of the secrets that hold the database URL: as the application uses it, as this host reaches it, and with
+    a role that may make databases beside it ("": the one before). `scratch`: where scratch servers come from, as
+    `domain.scratch.Where` reads it. And how the database is backed up (`kind` None: whatever the role may do),
+    encrypted (age recipients), and copied elsewhere.
+    """
 
     url_secret: str
     backup_url_secret: str
+    scratch: str = "auto"
+    admin_url_secret: str = ""
+    kind: BackupKind | None = None
+    encrypt_to: tuple[str, ...] = ()
+    identity_secret: str | None = None
+    copy: CopyCommand | None = None
+
+    @property
+    def admin(self) -> str:
+        """The secret with the URL by which databases are made and renamed."""
+        return self.admin_url_secret or self.backup_url_secret
+
+    def identity_in(self, secrets: Mapping[str, Secret]) -> Secret | None:
+        """The age identity that decrypts backups; None where none is configured, or it is not there."""
+        return secrets.get(self.identity_secret) if self.identity_secret else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +99,8 @@ class Environment:
     smoke: tuple[SmokeTest, ...] = ()
     channels: tuple[Channel, ...] = ()
     cors: tuple[str, ...] = ()
+    schedule: Schedule = field(default_factory=Schedule)
+    continuous: Continuous | None = None
 
 
 @dataclass(frozen=True, slots=True)

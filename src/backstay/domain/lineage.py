@@ -17,13 +17,13 @@ def lineage(history: Iterable[Deployment]) -> list[str]:
     """Release ids that served and still stand, oldest first; the last one is live.
 
     `history` is in order of time. A rollback takes away the release it replaced and everything after its target,
-    so going back twice goes back two releases instead of to and fro.
+    so going back twice goes back two releases instead of to and fro; so does a restore that brings a release along.
     """
     served: list[str] = []
     for deployment in history:
         if deployment.state is not DeploymentState.SUCCEEDED or deployment.release is None:
             continue
-        if deployment.kind is DeploymentKind.ROLLBACK:
+        if deployment.kind in (DeploymentKind.ROLLBACK, DeploymentKind.RESTORE):
             if deployment.release in served:
                 del served[_last(served, deployment.release) :]
             elif served:

@@ -14,6 +14,9 @@ from backstay.domain.slot import Slots, unreferenced
 CHECK: Final = "check"
 """The role of a container that asks on behalf of a check, which may be one outside any deployment."""
 
+ON_THEIR_OWN: Final = frozenset({"rehearsal", "scratch"})
+"""Roles of containers that live beside the deployments, and are swept when their own owner died."""
+
 CHECK_LASTS_S: Final = 300.0
 """No check takes nearly as long; a container of one that is older was left behind."""
 
@@ -50,6 +53,8 @@ def orphans(
 
 
 def _is_orphan(each: Born, slots: Slots, ended: Mapping[str, bool], token: int, current: str | None) -> bool:
+    if each.role in ON_THEIR_OWN:
+        return False
     if each.role == CHECK and each.deployment not in ended:
         return each.age_s is not None and each.age_s > CHECK_LASTS_S
     if each.deployment is None or each.deployment == current:

@@ -22,10 +22,19 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Restoration:
+    """Which backup takes the place of the live database, and how many rows written since may go with it; None: none."""
+
+    backup: str
+    accept_loss: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything a worker needs beside the environment's settings. `origins` has one entry per component.
 
-    `before` is what stood in the slots when the plan was made: where going back goes to.
+    `before` is what stood in the slots when the plan was made: where going back goes to. `maintenance`: a migration
+    that the old release cannot live with is allowed, behind held requests. `restoration` belongs to a restore.
     """
 
     kind: DeploymentKind
@@ -33,6 +42,8 @@ class Plan:
     previous: Release | None
     origins: Mapping[str, Origin]
     before: Slots
+    maintenance: bool = False
+    restoration: Restoration | None = None
 
     @property
     def target(self) -> Slot:
@@ -50,17 +61,37 @@ class Plan:
 
     @property
     def migrating(self) -> tuple[str, ...]:
-        """Components whose migrations run: new ones of a deploy. A rollback never migrates."""
-        if self.kind is DeploymentKind.ROLLBACK:
+        """Components whose migrations run: new ones of a deploy. Nothing else ever migrates."""
+        if self.kind is not DeploymentKind.DEPLOY:
             return ()
         return tuple(c.name for c in self.release.migrating if self.origins[c.name] is Origin.NEW)
 
 
 def wants_backup(plan: Plan, environment: Environment) -> bool:
     """Whether this plan backs the database up first."""
-    if environment.database is None or plan.kind is DeploymentKind.ROLLBACK:
+    if environment.database is None or plan.kind is not DeploymentKind.DEPLOY:
         return False
     return environment.policy.backup is BackupRule.ALWAYS or bool(plan.migrating)
+
+
+def wants_rehearsal(plan: Plan, environment: Environment) -> bool:
+    """Whether this plan tries the release on a restored copy of the backup it makes."""
+    return wants_backup(plan, environment) and environment.policy.rehearsal.wanted(bool(plan.migrating))
+
+
+def wants_verification(plan: Plan, environment: Environment) -> bool:
+    """Law 6: whether the backup this plan makes is restored before anything else happens. A rehearsal does that."""
+    wanted = environment.policy.verify.wanted(bool(plan.migrating))
+    return wants_backup(plan, environment) and (wanted or wants_rehearsal(plan, environment))
+
+
+def wants_hold(plan: Plan, environment: Environment, verdict: str | None = None) -> bool:
+    """Whether the migration runs behind held requests: allowed, and not known to be harmless to the old release.
+
+    `verdict` is the rehearsal's, None when there was none.
+    """
+    has_somebody = plan.before.serving is not None and environment.database is not None
+    return plan.maintenance and bool(plan.migrating) and has_somebody and verdict != "compatible"
 
 
 def deploy_origins(release: Release, only: tuple[str, ...], slots: Slots) -> dict[str, Origin]:

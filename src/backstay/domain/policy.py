@@ -8,6 +8,7 @@ from typing import Final
 
 from backstay.domain.backup import BackupLimits
 from backstay.domain.lease import LEASE_TIME_S
+from backstay.domain.objective import Objective
 
 
 class Level(StrEnum):
@@ -21,6 +22,17 @@ class BackupRule(StrEnum):
 
     MIGRATION = "migration"
     ALWAYS = "always"
+
+
+class Trial(StrEnum):
+    """When a deployment tries something out first: never, when it brings a migration, or every time."""
+
+    OFF = "off"
+    MIGRATION = "migration"
+    ALWAYS = "always"
+
+    def wanted(self, migrating: bool) -> bool:
+        return self is Trial.ALWAYS or (self is Trial.MIGRATION and migrating)
 
 
 class CheckSet(StrEnum):
@@ -65,7 +77,11 @@ class Triggers:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What an environment demands of a deployment. Times in seconds."""
+    """What an environment demands of a deployment. Times in seconds.
+
+    `verify`: restore the backup before going on. `rehearsal`: do so, and try the release on the copy. A lock that
+    visitors wait for longer than `long_lock_s` is told, longer than `longest_lock_s` it makes a migration breaking.
+    """
 
     level: Level
     checks: CheckSet
@@ -81,7 +97,20 @@ class Policy:
     keep_backups: int = 10
     backup_deadline_s: float = 14400.0
     backup_stall_s: float = 300.0
+    backup_checksums: bool = True
+    hold_deadline_s: float = 25.0
+    keep_replaced_s: float = 7 * 86400.0
     lease_s: float = LEASE_TIME_S
+    rehearsal: Trial = Trial.OFF
+    verify: Trial = Trial.OFF
+    long_lock_s: float = 1.0
+    longest_lock_s: float = 10.0
+    rto_s: float = 300.0
+    rpo_s: float = 900.0
+
+    @property
+    def objective(self) -> Objective:
+        return Objective(self.rto_s, self.rpo_s)
 
     @property
     def backup_limits(self) -> BackupLimits:
@@ -90,13 +119,36 @@ class Policy:
 
 BUILT_IN: Final = {
     Level.BASIC: Policy(
-        Level.BASIC, CheckSet.BASIC, BackupRule.MIGRATION, SmokeSet.ESSENTIAL, bake_s=10.0, smoke_every_s=None
+        Level.BASIC,
+        CheckSet.BASIC,
+        BackupRule.MIGRATION,
+        SmokeSet.ESSENTIAL,
+        bake_s=10.0,
+        smoke_every_s=None,
+        rto_s=1800.0,
+        rpo_s=86400.0,
     ),
     Level.STANDARD: Policy(
-        Level.STANDARD, CheckSet.STANDARD, BackupRule.ALWAYS, SmokeSet.FULL, bake_s=120.0, smoke_every_s=None
+        Level.STANDARD,
+        CheckSet.STANDARD,
+        BackupRule.ALWAYS,
+        SmokeSet.FULL,
+        bake_s=120.0,
+        smoke_every_s=None,
+        rto_s=900.0,
+        rpo_s=3600.0,
+        rehearsal=Trial.MIGRATION,
+        verify=Trial.MIGRATION,
     ),
     Level.STRICT: Policy(
-        Level.STRICT, CheckSet.STRICT, BackupRule.ALWAYS, SmokeSet.FULL, bake_s=600.0, smoke_every_s=5.0
+        Level.STRICT,
+        CheckSet.STRICT,
+        BackupRule.ALWAYS,
+        SmokeSet.FULL,
+        bake_s=600.0,
+        smoke_every_s=5.0,
+        rehearsal=Trial.ALWAYS,
+        verify=Trial.ALWAYS,
     ),
 }
 

@@ -24,8 +24,8 @@ MOST_TRIES: Final = 3
 
 STEPS: Final = frozenset(
     {
-        "check", "snapshot", "router", "pull", "backup", "migrate", "start", "stage", "health", "smoke", "switch",
-        "public-smoke", "bake", "retire",
+        "check", "snapshot", "router", "pull", "backup", "rehearse", "restore", "hold", "quiesce", "copy", "migrate",
+        "swap", "start", "stage", "health", "smoke", "switch", "public-smoke", "open", "bake", "retire",
     }
 )  # fmt: skip
 """The names a journal of this format may have; those of `pipeline.deploy.STEPS`."""
@@ -36,6 +36,7 @@ LENIENT: Final = frozenset({"snapshot", "retire"})
 PROOFS: Final[Mapping[DeploymentKind, str]] = {
     DeploymentKind.DEPLOY: "bake",
     DeploymentKind.ROLLBACK: "public-smoke",
+    DeploymentKind.RESTORE: "open",
 }
 """The step after which a release counts as good: an unwatched new one does not."""
 
@@ -69,13 +70,15 @@ class Observed:
     """The world as it is now.
 
     `carries`: whether traffic goes to the target, as the router says; None when it does not say. `truth` is what the
-    probe of the last step says when the journal has no more of it than its intent.
+    probe of the last step says when the journal has no more of it than its intent. `opened`: whether requests were let
+    through after a hold, asked only when that was begun; None when the router does not say.
     """
 
     carries: bool | None
     target: Pulse = Pulse.UNASKED
     origin: Pulse = Pulse.UNASKED
     truth: Truth = Truth.UNKNOWN
+    opened: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ class Story:
     """What the journal tells, reduced to what decides.
 
     `switched`: the switch was begun. `blamed`: a step failed. `reversing`: going back had begun, or was asked for
-    (`stopped`).
+    (`stopped`). `held`: the requests are held, or were, for a change of the database that has not been taken back;
+    `opening`: letting them through again was begun.
     """
 
     kind: DeploymentKind
@@ -102,6 +106,8 @@ class Story:
     reversing: bool
     stopped: bool
     last: str | None
+    held: bool = False
+    opening: bool = False
 
     @classmethod
     def of(cls, kind: DeploymentKind, journal: Sequence[StepRecord], wish: Wish | None = None) -> Story:
@@ -119,6 +125,8 @@ class Story:
             reversing=blamed or going_back or stopped,
             stopped=stopped,
             last=journal[-1].name if journal else None,
+            held=any(r.name == "hold" and r.state is not StepState.UNDONE for r in journal),
+            opening=any(r.name == "open" and r.state is not StepState.UNDONE for r in journal),
         )
 
     @property
@@ -126,6 +134,8 @@ class Story:
         """Whether going forward is what was meant, if the world allows it."""
         if self.reversing:
             return False
+        if self.held:
+            return self.opening
         return self.proven or self.kind is DeploymentKind.ROLLBACK
 
     @property
@@ -136,6 +146,8 @@ class Story:
 
 def asks(story: Story, carries: bool | None) -> frozenset[Side]:
     """Whose health the decision depends on; nobody else is asked, for a slot that hangs takes seconds not to answer."""
+    if story.held:
+        return frozenset({Side.TARGET}) if story.is_to_finish else frozenset()
     if story.proven and story.is_to_finish:
         return frozenset(Side)
     if not carries:
@@ -152,11 +164,31 @@ def decide(story: Story, seen: Observed, tried: int) -> Decision:
         return Decision(
             Course.STAY, f"recovery was tried {tried} times and died each time", calls_person=True
         )
+    if story.held:
+        return _behind_hold(story, seen)
     if seen.carries is None and story.switched:
         return Decision(Course.STAY, "the router does not tell which slot has the traffic", calls_person=True)
     if story.is_to_finish and (story.proven or seen.carries):
         return _finish(story, seen)
     return _take_back(story, seen)
+
+
+def _behind_hold(story: Story, seen: Observed) -> Decision:
+    """While requests are held nobody writes, so all can be taken back with nothing lost. Once they went through people
+    have written to the changed database: then nothing goes back by itself, whatever the slots say. A release that was
+    not watched to its end is watched again, as there is no other way left."""
+    if not story.opening or seen.opened is False:
+        return Decision(
+            Course.UNDO, "nobody has written since the requests were held: nothing is lost by going back"
+        )
+    if seen.opened is None:
+        why = "the router does not tell whether people have written to the changed database"
+        return Decision(Course.STAY, why, calls_person=True)
+    if story.is_to_finish and seen.target is Pulse.ANSWERS:
+        how = "it was proven" if story.proven else "it answers, and is watched"
+        return Decision(Course.FORWARD, f"people have written to the changed database, and {how}")
+    why = "people have written to the changed database, which going back would lose"
+    return Decision(Course.STAY, why, calls_person=True)
 
 
 def _finish(story: Story, seen: Observed) -> Decision:

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from backstay.domain.backup import (
     Backup,
+    BackupKind,
     BackupLimits,
     BackupProgress,
     BackupState,
-    as_found,
+    alarm,
     backup_id,
-    needed,
-    to_prune,
+    newest_whole,
 )
+from backstay.domain.environment import Environment
 from backstay.domain.secret import Secret
 from backstay.domain.size import format_bytes
 from backstay.errors import BackstayError, BackupFailed, DatabaseError
+from backstay.pipeline.prune import Teller, prune
 from backstay.pipeline.times import rfc3339
 from backstay.ports.clock import Clock
-from backstay.ports.database import Database, Dump, DumpOrder, MalformedUrl, NameTaken
-from backstay.ports.store import Reader, Store
+from backstay.ports.database import Database, Dump, DumpOrder, MalformedUrl, NameTaken, PagesDamaged
+from backstay.ports.store import Store
 
 ONE_MS = timedelta(milliseconds=1)
-KIND = "logical"
-
-
-class Teller(Protocol):
-    """Tells people, and the journal when there is one, what happens."""
-
-    def __call__(self, kind: str, message: str, **data: Any) -> None: ...
 
 
 class Ports(Protocol):
@@ -49,7 +44,8 @@ class Ports(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BackupOrder:
-    """What to back up and how: `folder` is absolute, `keep` how many whole backups stay, `reason` for people."""
+    """What to back up and how: `folder` is absolute, `keep` how many backups stay at least, `reason` for people. `kind`
+    None: whatever the role may do. `recipients`: age keys to encrypt to."""
 
     app: str
     environment: str
@@ -59,6 +55,29 @@ class BackupOrder:
     keep: int
     limits: BackupLimits
     deployment: str | None = None
+    kind: BackupKind | None = None
+    checksums: bool = True
+    recipients: tuple[str, ...] = ()
+
+
+def order_of(
+    environment: Environment, url: Secret, reason: str, deployment: str | None = None
+) -> BackupOrder:
+    """The order for an environment as it is configured; it has a database."""
+    source, policy = environment.database, environment.policy
+    return BackupOrder(
+        app=environment.app,
+        environment=environment.name,
+        url=url,
+        folder=Path(environment.backups),
+        reason=reason,
+        keep=policy.keep_backups,
+        limits=policy.backup_limits,
+        deployment=deployment,
+        kind=source.kind if source else None,
+        checksums=policy.backup_checksums,
+        recipients=source.encrypt_to if source else (),
+    )
 
 
 def back_up(
@@ -89,8 +108,11 @@ def back_up(
             hint=error.hint,
             state="nothing was changed; no file is left",
         ) from error
-    backup = _whole(order, at, dump)
-    _enter(ports, record, backup)
+    backup = _entered(
+        ports, record, replace(cataloged(order, at, dump), alarm=_alarm(ports, order, at, dump))
+    )
+    if backup.alarm:
+        tell("backup_alarm", f"look at {backup.id}: {backup.alarm}", backup=backup.id)
     for note in dump.notes:
         tell("backup_noted", note, backup=backup.id)
     took_s = ports.clock.monotonic() - began
@@ -101,44 +123,8 @@ def back_up(
         bytes=backup.bytes,
         took_s=took_s,
     )
-    prune(ports, backup, order.keep, tell)
+    prune(ports, order.app, order.environment, order.keep, tell, made=backup.id)
     return backup
-
-
-def prune(ports: Ports, made: Backup, keep: int, tell: Teller) -> None:
-    """Remove the backups of the environment of `made`, the newest one, that nobody needs any more.
-
-    Raises nothing of its own accord: what cannot be removed is told, and tried again after the next backup.
-    """
-    app, environment = made.app, made.environment
-    try:
-        protected = needed(ports.store.slots(app, environment), ports.store.history(app, environment))
-        rows = as_they_are(ports.store, ports.database, app, environment)
-        for backup in to_prune(rows, keep, protected, made.id):
-            # The entry first: a file without entry costs space, an entry without file would be a lie.
-            ports.store.remove_backup(backup.id)
-            if backup.path:
-                ports.database.discard(Path(backup.path))
-            tell("backup_removed", f"{backup.id} removed: the newest {keep} are kept", backup=backup.id)
-    except BackstayError as error:
-        tell("backup_not_removed", f"old backups stay: {error.message}", hint=error.hint)
-
-
-def as_they_are(store: Reader, database: Database, app: str, environment: str) -> list[Backup]:
-    """The catalog, newest first, each entry as its file shows it: a backup that is gone is `damaged`. Only looks.
-
-    A file that may not be looked at counts as what the catalog says; the reason tells.
-    """
-    return [_looked_at(backup, database) for backup in store.backups(app, environment)]
-
-
-def _looked_at(backup: Backup, database: Database) -> Backup:
-    if not backup.path:
-        return backup
-    try:
-        return as_found(backup, database.size_of(Path(backup.path)))
-    except DatabaseError as error:
-        return replace(backup, reason=f"{backup.reason}; {error.message}")
 
 
 def _dump(
@@ -149,24 +135,58 @@ def _dump(
 ) -> tuple[datetime, Dump]:
     """The dump and its moment; a millisecond later when two began in the same one."""
     at = ports.clock.now()
-    taken = {backup.id for backup in ports.store.backups(order.app, order.environment)}
+    before = ports.store.backups(order.app, order.environment)
+    last = newest_whole(before)
+    last_logical = newest_whole(b for b in before if b.kind is BackupKind.LOGICAL)
+    job = DumpOrder(
+        url=order.url,
+        folder=order.folder,
+        name="",
+        limits=order.limits,
+        stopped=stopped,
+        tell=progress,
+        kind=order.kind,
+        checksums=order.checksums,
+        recipients=order.recipients,
+        expected_read=last_logical.read_bytes if last_logical else None,
+        expected_bytes=last.bytes if last else None,
+    )
+    taken = {backup.id for backup in before}
     while True:
         id_ = backup_id(order.app, order.environment, at)
-        about = {"app": order.app, "environment": order.environment, "created_at": rfc3339(at), "kind": KIND}
-        job = DumpOrder(order.url, order.folder, id_, about, order.limits, stopped, progress)
+        about = {"app": order.app, "environment": order.environment, "created_at": rfc3339(at)}
         try:
             if id_ not in taken:
-                return at, ports.database.dump(job)
+                return at, ports.database.dump(replace(job, name=id_, about=about))
         except NameTaken:
             pass
         at += ONE_MS
 
 
-def _enter(ports: Ports, record: Callable[[Backup], bool], backup: Backup) -> None:
+def _alarm(ports: Ports, order: BackupOrder, at: datetime, dump: Dump) -> str | None:
+    """What is odd about a backup that came to be, beside those before it."""
+    before = ports.store.backups(order.app, order.environment)
+    rows = dump.content.rows if dump.content else None
+    return alarm(cataloged(order, at, dump), before, rows, _rows_in_the_last(ports, before))
+
+
+def _rows_in_the_last(ports: Ports, before: Sequence[Backup]) -> int | None:
+    last = newest_whole(b for b in before if b.content)
+    if last is None:
+        return None
+    try:
+        content = ports.database.content_of(Path(last.path))
+    except DatabaseError:
+        return None  # it is damaged, which is told elsewhere
+    return content.rows if content else None
+
+
+def _entered(ports: Ports, record: Callable[[Backup], bool], backup: Backup) -> Backup:
     """Enter a finished backup; without its entry nobody would find, restore or remove it, so it goes too."""
     try:
         if record(backup):
-            return
+            rows = ports.store.backups(backup.app, backup.environment)
+            return next((row for row in rows if row.id == backup.id), backup)
     except BackstayError:
         ports.database.discard(Path(backup.path))
         raise
@@ -174,26 +194,45 @@ def _enter(ports: Ports, record: Callable[[Backup], bool], backup: Backup) -> No
     raise BackupFailed(f"the catalog has a backup {backup.id} already", hint="try again")
 
 
-def _whole(order: BackupOrder, at: datetime, dump: Dump) -> Backup:
+def cataloged(order: BackupOrder, at: datetime, dump: Dump) -> Backup:
+    """The catalog's entry for a dump that came to be."""
     return Backup(
         id=backup_id(order.app, order.environment, at),
         app=order.app,
         environment=order.environment,
         created_at=rfc3339(at),
-        kind=KIND,
+        kind=dump.kind,
         state=BackupState.UNVERIFIED,
         bytes=dump.bytes,
         path=str(dump.path),
         sha256=dump.sha256,
         reason=order.reason,
         deployment=order.deployment,
+        content=dump.content is not None,
+        encrypted=dump.encrypted,
+        database=dump.facts.database if dump.facts else None,
+        system_identifier=dump.facts.system_identifier if dump.facts else None,
+        server_major=dump.facts.server_major if dump.facts else None,
+        wal_lsn=dump.facts.wal_lsn if dump.facts else None,
+        read_bytes=dump.read,
+        took_s=dump.took_s or None,
+        same_disk=dump.same_disk,
     )
 
 
 def _failed(order: BackupOrder, at: datetime, error: DatabaseError) -> Backup:
     nothing = Dump(Path(), 0, "")
     reason = f"{order.reason}: {error.message}"
-    return replace(_whole(order, at, nothing), state=BackupState.FAILED, path="", reason=reason)
+    kind = order.kind or (BackupKind.PHYSICAL if isinstance(error, PagesDamaged) else BackupKind.LOGICAL)
+    return replace(
+        cataloged(order, at, nothing),
+        kind=kind,
+        state=BackupState.FAILED,
+        path="",
+        sha256="",
+        reason=reason,
+        alarm=error.message if isinstance(error, PagesDamaged) else None,
+    )
 
 
 def _record(record: Callable[[Backup], bool], backup: Backup) -> None:

@@ -1,4 +1,4 @@
-"""The fence: right before each act on engine or router, the store is asked whether the lease is still ours.
+"""The fence: right before each act on engine, router or database, the store is asked whether the lease is still ours.
 
 Law 5. The store refuses a stale token by itself; an engine knows no tokens, and a router only after it was told the
 new one. What was sent a moment before the lease was lost cannot be called back: it is named in docs/lock.md.
@@ -7,17 +7,20 @@ new one. What was sent a moment before the lease was lost cannot be called back:
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from backstay.domain.environment import Bind
 from backstay.domain.lease import Lease, still_ours
+from backstay.domain.restore import Loss, Mark
+from backstay.domain.secret import Secret
 from backstay.domain.slot import Slot
 from backstay.domain.verdict import Traffic
 from backstay.errors import LeaseLost
 from backstay.pipeline.run import World
+from backstay.ports.cluster import Beside, Cluster, Clusters, Visitor
 from backstay.ports.engine import Container, ContainerSpec, Engine, EngineInfo, Login, Manifest, Network
-from backstay.ports.router import Router, RouterState, SlotRoutes
+from backstay.ports.router import Hold, Router, RouterState, SlotRoutes
 from backstay.ports.store import Reader
 
 
@@ -45,7 +48,12 @@ class Fence:
 
 def fenced(world: World, fence: Fence) -> World:
     """The same ports, with every act behind the fence."""
-    return replace(world, engine=FencedEngine(world.engine, fence), router=FencedRouter(world.router, fence))
+    return replace(
+        world,
+        engine=FencedEngine(world.engine, fence),
+        router=FencedRouter(world.router, fence),
+        clusters=FencedClusters(world.clusters, fence),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +69,11 @@ class FencedEngine:
         self.fence.check()
         return self.engine.pull(image, version, digest, login)
 
-    def network(self, name: str, create: bool, labels: Mapping[str, str]) -> Network:
+    def network(
+        self, name: str, create: bool, labels: Mapping[str, str], *, internal: bool = False
+    ) -> Network:
         self.fence.check()
-        return self.engine.network(name, create, labels)
+        return self.engine.network(name, create, labels, internal=internal)
 
     def remove_network(self, name: str, labels: Mapping[str, str]) -> None:
         self.fence.check()
@@ -113,6 +123,9 @@ class FencedEngine:
     def find(self, labels: Mapping[str, str]) -> list[Container]:
         return self.engine.find(labels)
 
+    def networks(self, labels: Mapping[str, str]) -> list[str]:
+        return self.engine.networks(labels)
+
     def wait(self, container: str, deadline_s: float) -> int | None:
         return self.engine.wait(container, deadline_s)
 
@@ -145,6 +158,14 @@ class FencedRouter:
         self.fence.check()
         return self.router.switch(to, token)
 
+    def hold(self, mode: Hold, deadline_s: float, token: int) -> None:
+        self.fence.check()
+        self.router.hold(mode, deadline_s, token)
+
+    def release(self, token: int) -> None:
+        self.fence.check()
+        self.router.release(token)
+
     def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
         self.fence.check()
         return self.router.drain(slot, deadline_s, token)
@@ -169,3 +190,74 @@ class FencedRouter:
 
     def traffic(self, slot: Slot, window_s: float, slow_s: float) -> Traffic:
         return self.router.traffic(slot, window_s, slow_s)
+
+
+@dataclass(frozen=True, slots=True)
+class FencedClusters:
+    """Implements ports.cluster.Clusters."""
+
+    clusters: Clusters
+    fence: Fence
+
+    def at(self, admin: Secret, deployment: str) -> Cluster:
+        return FencedCluster(self.clusters.at(admin, deployment), self.fence)
+
+
+@dataclass(frozen=True, slots=True)
+class FencedCluster:
+    """Implements ports.cluster.Cluster: questions pass, acts pass the fence first."""
+
+    cluster: Cluster
+    fence: Fence
+
+    # ---- acts
+
+    def settle(self, deployment: str) -> None:
+        self.fence.check()
+        self.cluster.settle(deployment)
+
+    def create(self, mark: Mark) -> None:
+        self.fence.check()
+        self.cluster.create(mark)
+
+    def copy(self, mark: Mark, deadline_s: float) -> tuple[Visitor, ...]:
+        self.fence.check()
+        return self.cluster.copy(mark, deadline_s)
+
+    def swap(
+        self, incoming: str, outgoing: Mark, writes: int | None, deadline_s: float
+    ) -> tuple[Visitor, ...]:
+        self.fence.check()
+        return self.cluster.swap(incoming, outgoing, writes, deadline_s)
+
+    def end(self, database: str) -> tuple[Visitor, ...]:
+        self.fence.check()
+        return self.cluster.end(database)
+
+    def drop(self, mark: Mark) -> bool:
+        self.fence.check()
+        return self.cluster.drop(mark)
+
+    # ---- questions
+
+    def refuse_unfit(self, live: str) -> tuple[str, ...]:
+        return self.cluster.refuse_unfit(live)
+
+    def exists(self, database: str) -> bool:
+        return self.cluster.exists(database)
+
+    def beside(self, live: str) -> list[Beside]:
+        return self.cluster.beside(live)
+
+    def writes(self, database: str) -> int:
+        return self.cluster.writes(database)
+
+    def loss(
+        self,
+        live: Secret,
+        restored: Secret,
+        tables: Sequence[str],
+        deadline_s: float,
+        stopped: Callable[[], bool],
+    ) -> Loss:
+        return self.cluster.loss(live, restored, tables, deadline_s, stopped)

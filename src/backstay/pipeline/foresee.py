@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from backstay.domain.deployment import Deployment
-from backstay.domain.lease import Presence
+from backstay.domain.lease import Claim, claim
 from backstay.domain.recovery import decide
 from backstay.errors import BackstayError
 from backstay.pipeline.left import refuse_unreadable, tries
@@ -25,11 +25,11 @@ class Foresight:
 
 
 def is_dead(ports: Ports, deployment: Deployment) -> bool:
-    """Whether nobody works on it any more, as far as can be told from here."""
+    """Whether nobody works on it any more, or who does gives no sign of life, as far as can be told from here."""
     held = ports.store.lease(deployment.app, deployment.environment)
     if held is None or held.deployment != deployment.id:
         return True
-    return ports.host.presence(held.owner) is Presence.GONE
+    return claim(held, ports.host.presence(held.owner), ports.store.now()) is not Claim.REFUSE
 
 
 def foresee(ports: Ports, dead: Deployment) -> Foresight:
@@ -63,5 +63,8 @@ def _looking(ports: Ports, dead: Deployment) -> Run:
         clock=ports.clock,
         host=ports.host,
         home="",
+        scratches=cast(Any, None),
+        linter=cast(Any, None),
+        clusters=cast(Any, None),
     )
     return Run(dead, plan, environment, dead.token or 0, nonce, world)

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from backstay.domain.drift import Cure, Drift, SeenContainer, SeenRouter, drifts
+from backstay.domain.drift import Cure, Drift, SeenContainer, drifts
 from backstay.domain.slot import Placement, Slot, SlotMapping, Slots
 from backstay.errors import BackstayError, EngineError, LeaseLost, StepFailed
 from backstay.pipeline.probe import first_sick
 from backstay.pipeline.routes import known_gateway, routes_of
 from backstay.pipeline.run import Run
+from backstay.pipeline.seen import seen_container, seen_router
 from backstay.pipeline.steps.start import spec_of
 from backstay.ports.engine import Container, Engine
-from backstay.ports.router import RouterState
 
 POLL_S = 0.2
 SHORT_S = 2.0
@@ -57,7 +57,7 @@ def look(run: Run, *, whole: bool = True) -> list[Drift]:
     slots = run.slots
     mappings = [m for slot, m in slots.mappings.items() if whole or slot is slots.live]
     containers, trouble = _see_containers(run.world.engine, mappings)
-    return trouble + drifts(slots, seen(run.world.router.state()), containers, settled=whole)
+    return trouble + drifts(slots, seen_router(run.world.router.state()), containers, settled=whole)
 
 
 def _see_containers(
@@ -69,15 +69,7 @@ def _see_containers(
         found = {id_: engine.inspect(id_) for id_ in ids}
     except EngineError as error:
         return {}, [Drift("engine", "answers", error.message)]
-    return {id_: as_seen(container) if container else None for id_, container in found.items()}, []
-
-
-def as_seen(container: Container) -> SeenContainer:
-    return SeenContainer(container.running, container.exit_code, container.port)
-
-
-def seen(state: RouterState) -> SeenRouter:
-    return SeenRouter(state.running, state.kept, state.weights, state.recorded, state.addresses, state.up)
+    return {id_: seen_container(container) if container else None for id_, container in found.items()}, []
 
 
 def revive(run: Run, mapping: SlotMapping) -> bool:

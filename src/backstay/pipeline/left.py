@@ -28,6 +28,7 @@ def refuse_unreadable(store: Reader, deployment: str) -> None:
     if reason is not None:
         raise NeedsAttention(
             f"deployment {deployment} cannot be recovered here: {reason}",
-            hint="recover it with the Backstay that began it, or a newer one",
+            hint="recover it with the Backstay that began it, or a newer one; if there is none,"
+            " backstay recover ENV --give-up ends it as it stands",
             state="nothing was changed; what served goes on serving",
         )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import secrets as random_source
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from backstay.domain.deployment import Deployment
 from backstay.domain.drift import Drift
 from backstay.domain.environment import Environment
 from backstay.domain.lease import Lease
+from backstay.domain.plan import Plan
 from backstay.errors import EngineError
 from backstay.pipeline.begin import Beginner
+from backstay.pipeline.fence import Fence, fenced
 from backstay.pipeline.heal import Healed, heal, look
+from backstay.pipeline.home import elsewhere, refuse_elsewhere
 from backstay.pipeline.orphans import find_orphans, sweep
-from backstay.pipeline.record import from_record
 from backstay.pipeline.run import Run, World
 from backstay.pipeline.served import nonce_of
 from backstay.ports.store import Reader
@@ -46,6 +49,8 @@ def find(store: Reader, app: str, environment: str, world_of: WorldOf) -> Order:
     run = _run(store, app, environment, world_of)
     if run is None:
         return Order()
+    if home := elsewhere(store, run.world.host, app, environment):
+        return Order(left=(Drift("control host", home, run.world.host.owner().host),))
     drift = look(run)
     return Order(removed=tuple(_to_remove(run)), left=tuple(drift))
 
@@ -53,12 +58,14 @@ def find(store: Reader, app: str, environment: str, world_of: WorldOf) -> Order:
 def maintain(
     beginner: Beginner, app: str, environment: str, world_of: WorldOf, *, only_if_seen: bool = False
 ) -> Order:
-    """Heal and sweep under a lease of our own. Raises Locked when somebody acts here, LeaseLost.
+    """Heal and sweep under a lease of our own. Raises Locked when somebody acts here, UsageError when the environment
+    lives on another control host, LeaseLost.
 
     With `only_if_seen`, for who looks often: a lease is taken only when something is seen to be out of order, and files
     that were left behind wait until then.
     """
     store = beginner.store
+    refuse_elsewhere(store, beginner.host, app, environment)
     found = (
         find(store, app, environment, world_of)
         if only_if_seen or not keeper_of(store, app, environment)
@@ -84,14 +91,17 @@ def _run(
     """The work on the environment as a run of the deployment by whose records it is kept; events go to its story."""
     keeper = keeper_of(store, app, environment)
     settings = store.environment_of(keeper.id) if keeper else None
-    if keeper is None or settings is None:
+    release = store.release(keeper.release) if keeper and keeper.release else None
+    if keeper is None or settings is None or release is None:
         return None
-    plan, nonce = from_record(keeper, store)
-    nonce = nonce_of(store, settings) or nonce
+    # Its own plan is history: what stands now is what to go by, and nothing new is made.
+    plan = Plan(keeper.kind, release, None, {}, store.slots(app, environment))
+    nonce = nonce_of(store, settings) or random_source.token_hex(16)
     token = lease.token if lease else newest_token(store, app, environment)
-    # What stands now is what to go by, not what stood before that deployment.
-    plan = replace(plan, before=store.slots(app, environment))
-    return Run(keeper, plan, settings, token, nonce, world_of(settings))
+    world = world_of(settings)
+    if lease is not None:
+        world = fenced(world, Fence(store, lease))
+    return Run(keeper, plan, settings, token, nonce, world)
 
 
 def newest_token(store: Reader, app: str, environment: str) -> int:

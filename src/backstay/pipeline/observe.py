@@ -27,7 +27,17 @@ def observe(saga: Saga, story: Story) -> Observed:
     last = next(reversed(run.world.store.steps(run.id)), None)
     is_open = last is not None and last.state is StepState.STARTED
     truth = saga.truth(last) if last is not None and is_open else Truth.UNKNOWN
-    return Observed(carries, pulses[Side.TARGET], pulses[Side.ORIGIN], truth)
+    return Observed(carries, pulses[Side.TARGET], pulses[Side.ORIGIN], truth, _opened(saga, story))
+
+
+def _opened(saga: Saga, story: Story) -> bool | None:
+    """Whether requests were let through after a hold; None when nobody tells."""
+    if not story.opening:
+        return False
+    record = next(r for r in saga.run.world.store.steps(saga.run.id) if r.name == "open")
+    if record.state is StepState.DONE:
+        return True
+    return {Truth.HAPPENED: True, Truth.NOT_HAPPENED: False}.get(saga.truth(record))
 
 
 def pulse(run: Run, side: Side) -> Pulse:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from backstay.domain.orphans import Born, orphans
 from backstay.errors import BackstayError, LeaseLost
+from backstay.pipeline.rehearse import sweep as rehearsals
 from backstay.pipeline.run import Run
 from backstay.pipeline.steps.start import stop_and_remove
 from backstay.ports.engine import Container
@@ -64,7 +65,11 @@ def _files(run: Run) -> list[str]:
     return [f"file {path}" for path in run.world.leftovers.sweep()]
 
 
-SWEEPERS: tuple[Sweeper, ...] = (_containers, _backups, _files)
+def _rehearsals(run: Run) -> list[str]:
+    return rehearsals(run.world, run.environment.app, run.environment.name)
+
+
+SWEEPERS: tuple[Sweeper, ...] = (_containers, _backups, _rehearsals, _files)
 
 
 def _born(container: Container, now: datetime) -> Born:

@@ -10,6 +10,7 @@ from backstay.domain.step import StepState, Truth
 from backstay.errors import Aborted, BackstayError, BackupFailed, CheckFailed, NeedsAttention
 from backstay.pipeline.run import RolledBackByHand, Run, WorkerDied
 from backstay.pipeline.saga import Saga
+from backstay.pipeline.steps.hold import let_through
 from backstay.pipeline.steps.retire import RetireStep
 from backstay.pipeline.times import parse_rfc3339, rfc3339
 
@@ -19,7 +20,9 @@ ATTENTION_STATUS = 21
 
 def succeed(run: Run) -> None:
     """The release is live and proven."""
-    run.tell("deployment_succeeded", f"{run.release.version} is live in {run.environment.name}")
+    restoration = run.plan.restoration
+    how = f" on {restoration.backup}" if restoration else ""
+    run.tell("deployment_succeeded", f"{run.release.version} is live in {run.environment.name}{how}")
     _end(run, DeploymentState.SUCCEEDED, 0)
 
 
@@ -38,7 +41,7 @@ def fail(saga: Saga, error: BackstayError) -> None:
     _end(
         run,
         state,
-        _status(error),
+        _status(run, error),
         error=error,
         failed_step=failed_step,
         rollback_s=_flip_back_s(run) if flipped else None,
@@ -110,11 +113,11 @@ def _reversed_state(error: BackstayError, flipped: bool) -> DeploymentState:
     return DeploymentState.ROLLED_BACK if flipped else DeploymentState.FAILED
 
 
-def _status(error: BackstayError) -> int:
-    """A failed check is 10, a failed backup 30, an abort 130; anything else 20."""
+def _status(run: Run, error: BackstayError) -> int:
+    """A failed check is 10, a failed backup 30, an abort 130; anything else 20, in a restore 30."""
     if isinstance(error, CheckFailed | BackupFailed | Aborted):
         return error.exit_status
-    return FAILED_STATUS
+    return BackupFailed.exit_status if run.plan.restoration else FAILED_STATUS
 
 
 def _had_switched(saga: Saga) -> bool:
@@ -143,6 +146,8 @@ def _end(
 ) -> None:
     flips = [e for e in run.world.store.events(run.id) if e.kind == "traffic_switched"]
     took = (run.world.clock.now() - parse_rfc3339(run.deployment.created_at)).total_seconds()
+    if state is not DeploymentState.NEEDS_ATTENTION:
+        let_through(run)
     run.move(
         state,
         exit_status=exit_status,

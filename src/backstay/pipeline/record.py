@@ -8,7 +8,7 @@ from typing import Any
 
 from backstay import __version__
 from backstay.domain.deployment import Deployment
-from backstay.domain.plan import Origin, Plan
+from backstay.domain.plan import Origin, Plan, Restoration
 from backstay.domain.recovery import FORMAT
 from backstay.domain.slot import Placement, Slot, SlotMapping, Slots
 from backstay.errors import StoreError
@@ -26,6 +26,8 @@ def as_record(plan: Plan, nonce: str, config: str, fingerprints: Mapping[str, st
         "nonce": nonce,
         "config": config,
         "secrets": dict(fingerprints),
+        "maintenance": plan.maintenance,
+        "restoration": asdict(plan.restoration) if plan.restoration else None,
         "format": FORMAT,
         "backstay": __version__,
     }
@@ -37,14 +39,23 @@ def from_record(deployment: Deployment, store: Reader) -> tuple[Plan, str]:
     release = store.release(deployment.release) if deployment.release else None
     if record is None or release is None:
         raise StoreError(f"the record of deployment {deployment.id} is incomplete")
-    plan = Plan(
-        kind=deployment.kind,
-        release=release,
-        previous=store.release(deployment.previous) if deployment.previous else None,
-        origins={name: Origin(value) for name, value in record["origins"].items()},
-        before=_slots_from_json(record["before"]),
-    )
-    return plan, record["nonce"]
+    restoration = record.get("restoration")
+    try:
+        plan = Plan(
+            kind=deployment.kind,
+            release=release,
+            previous=store.release(deployment.previous) if deployment.previous else None,
+            origins={name: Origin(value) for name, value in record["origins"].items()},
+            before=_slots_from_json(record["before"]),
+            maintenance=bool(record.get("maintenance")),
+            restoration=Restoration(**restoration) if restoration else None,
+        )
+        return plan, str(record["nonce"])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"the record of deployment {deployment.id} cannot be read: {error!r}",
+            hint="use the Backstay that wrote it, or a newer one",
+        ) from error
 
 
 def _slots_as_json(slots: Slots) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from backstay.errors import (
     RouterError,
     StepFailed,
 )
-from backstay.pipeline.deploy import PUBLIC_SMOKE, RETIRE, STEPS, SWITCH
+from backstay.pipeline.deploy import BAKE, OPEN, PUBLIC_SMOKE, RETIRE, STEPS, SWITCH
 from backstay.pipeline.heal import answers, patience_s, revive
 from backstay.pipeline.left import STARTED, refuse_unreadable, tries
 from backstay.pipeline.observe import observe, standing, story_of
@@ -37,6 +37,9 @@ from backstay.pipeline.rollback import prove
 from backstay.pipeline.routes import known_gateway
 from backstay.pipeline.run import RolledBackByHand, Run, WorkerDied
 from backstay.pipeline.saga import Saga
+
+_OF_BACKUPS = frozenset({"backup", "rehearse", "copy", "restore", "swap"})
+"""Steps whose failure ends as 30."""
 
 
 def recover(run: Run) -> None:
@@ -103,7 +106,8 @@ def _blame(run: Run, why: str) -> None:
 
 
 def _finish(saga: Saga, seen: Observed) -> None:
-    """Go forward: a rollback is proven in public first; a deployment was, and only its end is missing."""
+    """Go forward: a rollback is proven in public first; a deployment was, and only its end is missing, or, where it
+    has changed the database for good, its watch."""
     run = saga.run
     if run.deployment.kind is DeploymentKind.ROLLBACK and not story_of(run).proven:
         prove(saga)
@@ -116,8 +120,35 @@ def _finish(saga: Saga, seen: Observed) -> None:
         except BackstayError as error:
             stay(saga, f"its release was proven, but the traffic cannot be moved to it: {error.message}")
             return
+    if not _open(saga):
+        return
+    story = story_of(run)
+    if story.held and not story.proven:
+        try:
+            saga.do(BAKE)
+        except LeaseLost:
+            raise
+        except BackstayError as error:
+            fail(saga, error)
+            return
     saga.do_leniently(RETIRE)
     succeed(run)
+
+
+def _open(saga: Saga) -> bool:
+    """Finish letting the requests through, where that was begun; False when it could not be, and a person is called."""
+    if not any(
+        r.name == OPEN.name and r.state is not StepState.DONE for r in saga.run.world.store.steps(saga.run.id)
+    ):
+        return True
+    try:
+        saga.do(OPEN, heed=False)
+    except LeaseLost:
+        raise
+    except BackstayError as error:
+        stay(saga, f"the requests cannot be let through: {error.message}")
+        return False
+    return True
 
 
 def _have_router(run: Run) -> None:
@@ -140,7 +171,7 @@ def _cause(run: Run, story: Story, decision: Decision) -> BackstayError:
         )
     met = culprit(run.world.store.steps(run.id))
     if met is not None:
-        kind = {"check": CheckFailed, "backup": BackupFailed}.get(met.name, StepFailed)
+        kind = CheckFailed if met.name == "check" else BackupFailed if met.name in _OF_BACKUPS else StepFailed
         return kind(met.error or f"{met.name} failed", hint=f"backstay events {run.id}")
     again = "deploy again" if run.deployment.kind is DeploymentKind.DEPLOY else "roll back again"
     return WorkerDied(

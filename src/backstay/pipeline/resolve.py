@@ -9,7 +9,7 @@ from dataclasses import replace
 from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState
 from backstay.domain.environment import Application
 from backstay.domain.lineage import is_quarantined, lineage, previous_release, untried_pairs
-from backstay.domain.plan import Plan, deploy_origins, rollback_origins
+from backstay.domain.plan import Origin, Plan, Restoration, deploy_origins, rollback_origins
 from backstay.domain.release import Component, Release
 from backstay.domain.slot import Slots
 from backstay.errors import CheckFailed, EngineError, NotAllowed, UsageError
@@ -87,9 +87,57 @@ def plan_rollback(
         raise UsageError(f"{release.version} is live already", hint=f"backstay history {environment}")
     if not force:
         _refuse_untried(release, component, environment, history, store)
+        _refuse_other_schema(earlier, environment, history, store)
     standby = store.release(slots.standby.release) if slots.standby else None
     origins = rollback_origins(release, live, standby, slots)
     return Plan(DeploymentKind.ROLLBACK, release, live, origins, slots)
+
+
+def plan_restore(
+    application_name: str, environment: str, restoration: Restoration, version: str | None, store: Reader
+) -> Plan:
+    """Plan a restore, on which the live release starts anew, or the newest one with `version` that served here.
+
+    Raises UsageError when nothing is live (there is nothing to replace then), or nothing ever had that version.
+    """
+    slots = store.slots(application_name, environment)
+    live = live_release(store, slots)
+    if live is None:
+        raise UsageError(
+            f"nothing is live in {environment}, so no database has to be replaced",
+            hint=f"make an empty database, restore into it with backstay backup restore {environment} "
+            f"{restoration.backup} --target URL, then deploy",
+        )
+    history = store.history(application_name, environment)
+    release = live if version is None else _served(history, version, "all", store)
+    return Plan(
+        DeploymentKind.RESTORE,
+        release,
+        live,
+        dict.fromkeys(release.components, Origin.NEW),
+        slots,
+        restoration=restoration,
+    )
+
+
+def _refuse_other_schema(
+    earlier: Release, environment: str, history: Sequence[Deployment], store: Reader
+) -> None:
+    """Refuse to go back over a migration that needed a maintenance window: the earlier release knew another schema."""
+    for deployment in reversed(history):
+        if deployment.state is not DeploymentState.SUCCEEDED:
+            continue
+        if deployment.release == earlier.id:
+            return
+        if deployment.kind is DeploymentKind.DEPLOY and any(
+            s.name == "open" for s in store.steps(deployment.id)
+        ):
+            raise CheckFailed(
+                f"{deployment.version} changed the database in a way that {earlier.version} cannot live with",
+                hint=f"backstay backup restore {environment} ID --version {earlier.version} brings both back, and "
+                "names what would be lost; --force goes back without the database",
+                state="nothing was changed",
+            )
 
 
 def _refuse_untried(
@@ -119,13 +167,7 @@ def _target(
     earlier one in which that component differs)."""
     served = [r for r in map(store.release, reversed(lineage(history)[:-1])) if r is not None]
     if to is not None:
-        ever = [store.release(d.release) for d in reversed(history) if d.release and d.exit_status == 0]
-        for release in ever:
-            if release is not None and _version_of(release, component) == to:
-                return release
-        raise UsageError(
-            f"no release {to} ever served here", hint="backstay history shows the versions that did"
-        )
+        return _served(history, to, component, store)
     if component == "all":
         previous = previous_release(history)
         release = store.release(previous) if previous else None
@@ -135,6 +177,19 @@ def _target(
         if component in release.components and release.components[component] != live.components[component]:
             return release
     raise UsageError("there is no earlier release to go back to", hint="backstay history shows what served")
+
+
+def _served(history: Sequence[Deployment], version: str, component: str, store: Reader) -> Release:
+    """The newest release with that version that ever served."""
+    for deployment in reversed(history):
+        release = (
+            store.release(deployment.release) if deployment.release and deployment.exit_status == 0 else None
+        )
+        if release is not None and _version_of(release, component) == version:
+            return release
+    raise UsageError(
+        f"no release {version} ever served here", hint="backstay history shows the versions that did"
+    )
 
 
 def _version_of(release: Release, component: str) -> str | None:

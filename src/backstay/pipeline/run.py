@@ -15,12 +15,15 @@ from backstay.domain.secret import Secret, redact
 from backstay.domain.slot import Slots
 from backstay.errors import Aborted, LeaseLost, StepFailed
 from backstay.ports.clock import Clock
+from backstay.ports.cluster import Clusters
 from backstay.ports.database import Database
 from backstay.ports.engine import Engine, Login
 from backstay.ports.host import Host
 from backstay.ports.leftovers import Leftovers, NoLeftovers
+from backstay.ports.linter import Linter
 from backstay.ports.prober import Prober
 from backstay.ports.router import Router
+from backstay.ports.scratch import Scratches
 from backstay.ports.secrets import SecretSource
 from backstay.ports.store import Store
 
@@ -49,6 +52,9 @@ class World:
     clock: Clock
     host: Host
     home: str
+    scratches: Scratches
+    linter: Linter
+    clusters: Clusters
     leftovers: Leftovers = field(default_factory=NoLeftovers)
 
 

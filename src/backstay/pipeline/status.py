@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from backstay.domain.backup import newest_whole
+from backstay.domain.backup import newest_whole, notice
 from backstay.domain.deployment import Deployment
 from backstay.domain.drift import Drift, drifts
 from backstay.domain.lease import Presence
 from backstay.domain.release import Component, Release
 from backstay.domain.slot import Placement, Slot, SlotMapping
 from backstay.errors import EngineError
-from backstay.pipeline.heal import as_seen, seen
 from backstay.pipeline.home import elsewhere
 from backstay.pipeline.lock import lock
 from backstay.pipeline.probe import ask_health
+from backstay.pipeline.seen import seen_container, seen_router
 from backstay.pipeline.times import parse_rfc3339
 from backstay.ports.clock import Clock
 from backstay.ports.engine import Container, Engine
@@ -45,9 +45,9 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
     healthy = _health(ports, slots.mappings)
     live, standby = slots.serving, slots.standby
     under_way = _deployment(ports, app, environment)
-    seen_containers = {id_: as_seen(found) if found else None for id_, found in containers.items()}
-    drift = trouble + drifts(slots, seen(router), seen_containers, settled=under_way is None)
-    if (home := elsewhere(ports.store, ports.host, app, environment)) is not None:
+    seen_containers = {id_: seen_container(found) if found else None for id_, found in containers.items()}
+    drift = trouble + drifts(slots, seen_router(router), seen_containers, settled=under_way is None)
+    if home := elsewhere(ports.store, ports.host, app, environment):
         # What differs here says nothing: neither router nor engine of this host are the environment's.
         drift = [Drift("control host", home, ports.host.owner().host)]
     return {
@@ -56,6 +56,7 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
         "live": _mapping(ports, slots.live, live, containers, healthy),
         "standby": _mapping(ports, slots.live.other if slots.live else None, standby, containers, healthy),
         "weights": {slot.value: router.weights.get(slot, 0) for slot in Slot},
+        "held": router.held.value if router.held else None,
         "deployment": under_way,
         "lock": lock(ports.store, app, environment),
         "last_backup": _last_backup(ports, app, environment),
@@ -161,4 +162,5 @@ def _last_backup(ports: Ports, app: str, environment: str) -> dict[str, Any] | N
     if last is None:
         return None
     age = ports.clock.now() - parse_rfc3339(last.created_at)
-    return {"id": last.id, "state": last.state.value, "age_s": round(age.total_seconds(), 3)}
+    seconds = round(age.total_seconds(), 3)
+    return {"id": last.id, "state": last.state.value, "age_s": seconds, "notice": notice(last)}

@@ -43,10 +43,15 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network containers join; `gateway` is the host's address on it."""
+    """A network containers join; `gateway` is the host's address on it.
+
+    `internal`: containers on it reach one another and this host, and nothing else. Their ports are not published
+    then; this host reaches them at their own addresses.
+    """
 
     name: str
     gateway: str
+    internal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,8 @@ class ContainerSpec:
 class Container:
     """A container as the engine sees it now. `restarts` counts since creation; `port` is the host's.
 
-    `can_restart` False: no engine brings it back when it dies.
+    `can_restart` False: no engine brings it back when it dies. `address` is its own on its network, "" where it
+    has none.
     """
 
     id: str
@@ -92,6 +98,7 @@ class Container:
     started_at: str = ""
     oom_killed: bool = False
     can_restart: bool = True
+    address: str = ""
 
 
 class Engine(Protocol):
@@ -132,8 +139,13 @@ class Engine(Protocol):
     def pull(self, image: str, version: str, digest: str, login: Login | None) -> str:
         """Fetch `image@digest` when it is not here and keep it under a tag of ours; returns that reference."""
 
-    def network(self, name: str, create: bool, labels: Mapping[str, str]) -> Network:
-        """The network `name`; created with `labels` when missing and `create`, else an EngineError."""
+    def network(
+        self, name: str, create: bool, labels: Mapping[str, str], *, internal: bool = False
+    ) -> Network:
+        """The network `name`; created with `labels` when missing and `create`, else an EngineError.
+
+        `internal` asks for one without a way out, where the engine can make such a one: the answer tells.
+        """
 
     def run(self, spec: ContainerSpec) -> Container:
         """Create and start. A container with the same name and labels is adopted instead of made twice.
@@ -159,6 +171,9 @@ class Engine(Protocol):
 
     def logs(self, container: str, lines: int) -> list[str]:
         """Its last lines of output, unredacted: the caller must redact before showing them."""
+
+    def networks(self, labels: Mapping[str, str]) -> list[str]:
+        """The names of all networks that carry all of `labels`; ValueError when `labels` is empty."""
 
     def remove_network(self, name: str, labels: Mapping[str, str]) -> None:
         """Remove the network if it carries `labels`; nothing happens when it is gone or not ours."""

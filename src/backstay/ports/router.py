@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from backstay.domain.environment import Bind
@@ -30,14 +31,23 @@ class SlotRoutes:
     upstreams: Mapping[str, Upstream] | None = None
 
 
+class Hold(StrEnum):
+    """What the router keeps waiting. `WRITES`: every request but GET, HEAD and OPTIONS, and what becomes a websocket.
+    `PAGE`: nothing waits, everybody gets the maintenance page."""
+
+    WRITES = "writes"
+    ALL = "all"
+    PAGE = "page"
+
+
 @dataclass(frozen=True, slots=True)
 class RouterState:
     """What the router does now, read from the router itself. Weights are percent per slot and sum to 100.
 
-    `token` is the one whose weight counts. `up` holds the components whose server is up, per slot. `recorded` are
-    the weights it would begin with if it were started again now, and `addresses` where it looks for the components of
-    each slot, as `host:port`; a slot that it knows nothing of is absent. `kept`: somebody is there who would start it
-    again.
+    `token` is the one whose weight counts. `up` holds the components whose server is up, per slot. `held` says
+    what waits, None when everything goes through. `recorded` are the weights it would begin with if it were started
+    again now, and `addresses` where it looks for the components of each slot, as `host:port`; a slot that it knows
+    nothing of is absent. `kept`: somebody is there who would start it again.
     """
 
     running: bool
@@ -48,6 +58,7 @@ class RouterState:
     recorded: Mapping[Slot, int] = field(default_factory=dict)
     addresses: Mapping[Slot, Mapping[str, str]] = field(default_factory=dict)
     kept: bool = True
+    held: Hold | None = None
 
 
 class Router(Protocol):
@@ -59,8 +70,8 @@ class Router(Protocol):
     def ensure(self, binds: tuple[Bind, ...], nonce: str, token: int) -> None:
         """Make sure the holder and the router run, listen on `binds`, and obey `token` from now on.
 
-        Weights stay as they are. Probes that carry `nonce` learn which slot answered. Refuses (RouterError) when
-        a bind is taken by somebody else.
+        Weights stay as they are, and so does a hold. Probes that carry `nonce` learn which slot answered, and no
+        hold concerns them. Refuses (RouterError) when a bind is taken by somebody else.
         """
 
     def version(self) -> str:
@@ -85,6 +96,16 @@ class Router(Protocol):
 
         The weight is written under `token`; with a stale token nobody reads it and RouterError is raised.
         """
+
+    def hold(self, mode: Hold, deadline_s: float, token: int) -> None:
+        """Let requests wait, at most `deadline_s` seconds from now; from then on they get a maintenance page (503
+        with Retry-After) until `release`. What is in flight already goes on. Outlives a restart of the router.
+
+        Written under `token`; with a stale token nobody reads it and RouterError is raised.
+        """
+
+    def release(self, token: int) -> None:
+        """Let everything that waits go on, to where the weights point now. RouterError when `token` is stale."""
 
     def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
         """Wait until nothing is in flight on `slot`; returns how many sessions were left, and cut, at the deadline."""

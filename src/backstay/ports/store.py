@@ -13,9 +13,10 @@ from backstay.domain.notification import Channel, Delivery, Notification
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
 from backstay.domain.step import Event, StepRecord, StepState, Telling
+from backstay.ports.duties import DutyReader, DutyStore
 
 
-class Reader(Protocol):
+class Reader(DutyReader, Protocol):
     """Questions. None of them writes, creates or upgrades anything; a missing store reads as an empty one."""
 
     @property
@@ -58,7 +59,7 @@ class Reader(Protocol):
         """What `begin` was given to remember beside the deployment (secret fingerprints, config path …)."""
 
 
-class Store(Reader, Protocol):
+class Store(Reader, DutyStore, Protocol):
     """Writes. Those that take a `token` check it in the same transaction and raise LeaseLost when it is stale.
 
     All raise StoreError when the store cannot be used.
@@ -150,6 +151,10 @@ class Store(Reader, Protocol):
     def record_backup(self, backup: Backup) -> bool:
         """Put a backup into the catalog without a lease (it acts on no environment). False, and nothing is
         written, when the name is there already."""
+
+    def change_backup(self, backup: str, **changes: Any) -> bool:
+        """Change these fields of a catalog entry and no other (state, reason, verified_at, pinned, copied_at …),
+        without a lease. False when it is not there."""
 
     def remove_backup(self, backup: str) -> None:
         """Take a backup out of the catalog; nothing happens when it is not there. Needs no lease either."""

@@ -17,11 +17,12 @@ class FakeEngine:
     For checks: `time` is the engine's clock (None tells none), `root` its folder, `refuses` a reason to refuse the
     login, `platforms` what every image is built for, `layers` the bytes a pull fetches (None: unknown), `present`
     whether images are held, `commands` what the images have (None: their entry point decides), `ports` how many
-    are free, `networks_missing` whether no network was made yet, `output` the lines every container wrote.
+    are free, `networks_missing` whether no network was made yet, `output` the lines every container wrote,
+    `isolates` whether it makes internal networks; `made_networks` are those that were made, with their labels.
 
     `lasting` holds parts of names of one-offs that do not end by themselves; `ran` the names of all that were started,
-    in order. `on_wait` is told who is waited for, and how long. `half_way` is called in the middle of every act, where
-    the real one has done one thing and not yet the next.
+    in order. `began` is told who starts, `on_wait` who is waited for, and how long. `half_way` is called in the middle
+    of every act, where the real one has done one thing and not yet the next.
     """
 
     def __init__(self) -> None:
@@ -42,8 +43,11 @@ class FakeEngine:
         self.ports = 1000
         self.networks_missing = False
         self.output = ["last words"]
+        self.made_networks: dict[str, dict[str, str]] = {}
+        self.isolates = True
         self.lasting: set[str] = set()
         self.ran: list[str] = []
+        self.began: Callable[[str], None] = lambda name: None
         self.on_wait: Callable[[str, float], None] = lambda container, deadline_s: None
         self.half_way: Callable[[str], None] = lambda what: None
 
@@ -90,11 +94,19 @@ class FakeEngine:
         self._answer()
         return f"backstay/{image.rpartition('/')[2]}:{digest[7:31]}"
 
-    def network(self, name: str, create: bool, labels: Mapping[str, str]) -> Network:
+    def network(
+        self, name: str, create: bool, labels: Mapping[str, str], *, internal: bool = False
+    ) -> Network:
         self._answer()
         if self.networks_missing and not create:
             raise EngineError(f"the engine has no network {name!r}")
-        return Network(name, "172.30.0.1")
+        if create:
+            self.made_networks.setdefault(name, dict(labels))
+        return Network(name, "172.30.0.1", internal and self.isolates)
+
+    def networks(self, labels: Mapping[str, str]) -> list[str]:
+        self._answer()
+        return [name for name, found in self.made_networks.items() if labels.items() <= found.items()]
 
     def run(self, spec: ContainerSpec) -> Container:
         self._answer()
@@ -114,6 +126,7 @@ class FakeEngine:
                 exit_code=None,
                 restarts=0,
                 port=self.next_port if spec.published else None,
+                address="172.30.0.9",
             )
             self.containers[id_], self.specs[id_] = existing, spec
             self.half_way("engine.run, created")
@@ -124,6 +137,7 @@ class FakeEngine:
     def _begin(self, id_: str, spec: ContainerSpec) -> None:
         """Start it; a one-off has ended by then, unless it is to last."""
         self.ran.append(spec.name)
+        self.began(spec.name)
         runs = spec.restarts or any(part in spec.name for part in self.lasting)
         code = next((c for part, c in self.exit_codes.items() if part in spec.name), 0)
         self.change(id_, running=runs, exit_code=None if runs else code)
@@ -157,6 +171,8 @@ class FakeEngine:
 
     def remove_network(self, name: str, labels: Mapping[str, str]) -> None:
         self._answer()
+        if labels.items() <= self.made_networks.get(name, {}).items():
+            self.made_networks.pop(name, None)
 
     def change(self, container: str, **fields: object) -> None:
         """Make a container look different from now on."""

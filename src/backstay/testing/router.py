@@ -8,12 +8,13 @@ from backstay.domain.environment import Bind
 from backstay.domain.slot import Slot
 from backstay.domain.verdict import Traffic
 from backstay.errors import RouterError
-from backstay.ports.router import RouterState, SlotRoutes
+from backstay.ports.router import Hold, RouterState, SlotRoutes
 
 
 class FakeRouter:
     """`traffic_of` is what `traffic` answers per slot; `sick` holds slots that never come up,
-    `taken` ports on which a stranger listens; `unusable` says why no HAProxy can be had.
+    `taken` ports on which a stranger listens; `unusable` says why no HAProxy can be had; `holds` is the story of
+    `held`.
 
     `live` has the traffic; `filed` is what its file says, with which it begins again; not `kept`, nobody would start it
     again. `half_way` is called in the
@@ -33,12 +34,14 @@ class FakeRouter:
         self.drained: list[Slot] = []
         self.unusable: str | None = None
         self.taken: set[int] = set()
+        self.held: Hold | None = None
+        self.holds: list[Hold | None] = []
         self.half_way: Callable[[str], None] = lambda what: None
 
     def ensure(self, binds: tuple[Bind, ...], nonce: str, token: int) -> None:
-        self._refuse_stale(token)
         if self.unusable is not None:
             raise RouterError(self.unusable)
+        self._refuse_stale(token)
         if not self.running:
             self.running, self.live = True, self.filed
             self.half_way("router.ensure, started")
@@ -57,8 +60,8 @@ class FakeRouter:
                 raise RouterError(f"port {bind.port} on {bind.host} is taken by nginx (pid 7)")
 
     def load(self, slots: Mapping[Slot, SlotRoutes], token: int) -> None:
-        self._answer()
         self._refuse_stale(token)
+        self._answer()
         for slot in Slot:
             if slot in slots:
                 self.loaded[slot] = slots[slot]
@@ -67,8 +70,8 @@ class FakeRouter:
             self.half_way(f"router.load, {slot}")
 
     def expect(self, slot: Slot, token: int) -> None:
-        self._answer()
         self._refuse_stale(token)
+        self._answer()
         if slot is self.live:
             raise RouterError(f"{slot} is live")
         self.loaded.pop(slot, None)
@@ -88,9 +91,21 @@ class FakeRouter:
         self.flips.append(to)
         return 0.002
 
+    def hold(self, mode: Hold, deadline_s: float, token: int) -> None:
+        self._hold(mode, token)
+
+    def release(self, token: int) -> None:
+        self._hold(None, token)
+
+    def _hold(self, mode: Hold | None, token: int) -> None:
+        if token != self.token:
+            raise RouterError(f"token {token} is stale, the router obeys {self.token}")
+        self.held = mode
+        self.holds.append(mode)
+
     def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
-        self._answer()
         self._refuse_stale(token)
+        self._answer()
         self.drained.append(slot)
         return 0
 
@@ -105,6 +120,7 @@ class FakeRouter:
             weights={slot: 100 if slot is self.live and slot in self.loaded else 0 for slot in Slot},
             up={slot: frozenset(routes.upstreams or ()) for slot, routes in self.loaded.items()},
             in_flight=dict.fromkeys(Slot, 0),
+            held=self.held,
             recorded=recorded,
             kept=self.kept,
             addresses={
@@ -119,10 +135,10 @@ class FakeRouter:
     def stop(self) -> None:
         self.running = False
 
-    def _refuse_stale(self, token: int) -> None:
-        if self.token is not None and self.token > token:
-            raise RouterError(f"the router obeys token {self.token}; token {token} is stale")
-
     def _answer(self) -> None:
         if not self.running:
             raise RouterError("the router does not answer")
+
+    def _refuse_stale(self, token: int) -> None:
+        if self.token is not None and self.token > token:
+            raise RouterError(f"the router obeys token {self.token}; token {token} is stale")

@@ -3,7 +3,7 @@
 from django.core.validators import MinValueValidator
 from django.db import models
 
-from shop.release import HAS_DISCOUNTS
+from shop.release import HAS_DISCOUNTS, ORDERS_ARE_UNIQUE
 
 
 class Product(models.Model):
@@ -33,3 +33,8 @@ class Order(models.Model):
 
     class Meta:
         ordering = ("-id",)
+        constraints = (
+            [models.UniqueConstraint(fields=("product", "quantity"), name="order_once")]
+            if ORDERS_ARE_UNIQUE
+            else []
+        )

@@ -66,6 +66,7 @@ def view(found: Mapping[str, Any]) -> Container:
         port=_port(found),
         started_at=state.get("StartedAt", ""),
         oom_killed=bool(state.get("OOMKilled", False)),
+        address=_address(found),
     )
 
 
@@ -164,6 +165,12 @@ def reserved_ports(client: APIClient) -> set[int]:
     listed = client.containers(all=True, filters={"label": PORT_LABEL})
     written = (each["Labels"].get(PORT_LABEL, "") for each in listed)
     return {int(port) for port in written if port.isdecimal()}
+
+
+def _address(found: Mapping[str, Any]) -> str:
+    """Its address on the network it was made for; "" when it does not run."""
+    joined = (found.get("NetworkSettings") or {}).get("Networks") or {}
+    return next((str(each["IPAddress"]) for each in joined.values() if each.get("IPAddress")), "")
 
 
 def _port(found: Mapping[str, Any]) -> int | None:

@@ -120,12 +120,23 @@ class DockerEngine:
         with self._call("pull", self._pull_s, f"{image}:{version}@{digest}") as client:
             return images.fetch(client, image, version, digest, login)
 
-    def network(self, name: str, create: bool, labels: Mapping[str, str]) -> Network:
+    def network(
+        self, name: str, create: bool, labels: Mapping[str, str], *, internal: bool = False
+    ) -> Network:
         """The network `name`; created with `labels` when missing and `create`, else an EngineError."""
         from backstay.adapters.docker import networks
 
         with self._call(f"join network {name!r}", self._call_s) as client:
-            return networks.join(client, name, create, labels)
+            return networks.join(client, name, create, labels, internal)
+
+    def networks(self, labels: Mapping[str, str]) -> list[str]:
+        """The names of all networks that carry all of `labels`; at least one label must be given."""
+        from backstay.adapters.docker import networks
+
+        if not labels:
+            raise ValueError("networks() without labels would give every network of the host")
+        with self._call("list networks", self._call_s) as client:
+            return networks.labelled(client, labels)
 
     def remove_network(self, name: str, labels: Mapping[str, str]) -> None:
         """Remove the network if it carries `labels`; nothing happens when it is gone or not ours."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from backstay.adapters.haproxy import hold
 from backstay.domain.release import Route
 from backstay.domain.slot import Slot
 from backstay.ports.router import SlotRoutes, Upstream
@@ -24,10 +25,11 @@ global
     stats socket {folder}/admin.sock mode 600 level admin
     log {folder}/log.sock len 512 format raw local0 info
     hard-stop-after 10m
+    lua-load {folder}/{lua}
 defaults
     mode http
     log global
-    log-format "%b %ST %Ta"
+    log-format "%b %ST %Ta %[var(txn.waited)]"
     timeout connect 250ms
     timeout client 75s
     timeout server 300s
@@ -45,14 +47,20 @@ defaults
 frontend public
 {binds}
     http-request set-var(txn.token) str(token),map_str({folder}/router.map,none)
+    http-request set-var(txn.nonce) var(txn.token),map_str({folder}/nonce.map,-)
+    http-request set-var(txn.probe) bool(true) if {{ req.hdr(X-Backstay-Probe),strcmp(txn.nonce) eq 0 }}
+    http-request set-var(txn.hold_key) str(hold_),concat(,txn.token)
+    http-request set-var(txn.hold) var(txn.hold_key),map_str_int({folder}/router.map,0)
+    http-request set-var(txn.is_read) bool(true) if {{ method GET HEAD OPTIONS }} !{{ req.hdr(Upgrade) -m found }}
+    http-request lua.hold if {{ var(txn.hold) -m int gt 0 }} !{{ var(txn.probe) -m bool }}
+    http-request return {answer} if {{ var(txn.page) -m bool }}
+    http-request set-var(txn.token) str(token),map_str({folder}/router.map,none)
     http-request set-var(txn.weight_key) str(weight_),concat(,txn.token)
     http-request set-var(txn.weight) var(txn.weight_key),map_str_int({folder}/router.map,0)
-    http-request set-var(txn.nonce) var(txn.token),map_str({folder}/nonce.map,-)
     http-request set-var(txn.bucket) rand(100)
     http-request set-var(txn.below) var(txn.bucket),sub(txn.weight)
     http-request set-var(txn.slot) str(blue)
     http-request set-var(txn.slot) str(green) if {{ var(txn.below) -m int lt 0 }}
-    http-request set-var(txn.probe) bool(true) if {{ req.hdr(X-Backstay-Probe),strcmp(txn.nonce) eq 0 }}
     http-request set-log-level silent if {{ var(txn.probe) -m bool }}
     http-request del-header X-Backstay-Probe
     http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
@@ -76,13 +84,16 @@ backend empty
 
 
 def render(folder: Path, name: str, binds: int, slots: Mapping[Slot, SlotRoutes]) -> str:
-    """The whole configuration. An empty slot gets the other one's backends, disabled, so that filling it later
-    needs runtime commands only and no reload."""
-    lines = [_HEAD.format(folder=folder, name=name, binds=_binds(binds)).rstrip("\n")]
+    """The whole configuration. An empty slot gets the other one's routes and backends, disabled, so that filling it
+    later needs runtime commands only and no reload: one under a hold would leave requests waiting in a process that
+    knows nothing of the new slot."""
+    answer = hold.answer(folder)
+    head = _HEAD.format(folder=folder, name=name, binds=_binds(binds), lua=hold.LUA, answer=answer)
+    lines = [head.rstrip("\n")]
     models = {slot: _model(slot, slots) for slot in Slot}
     for slot in Slot:
         condition = "on_green" if slot is Slot.GREEN else "!on_green"
-        if slot not in slots:
+        if not slots:
             lines.append(f"    use_backend empty if {condition}")
             continue
         for route in sorted(models[slot].routes, key=lambda r: len(r.path), reverse=True):

@@ -5,20 +5,21 @@ How it is started, listens and ends is the matter of `keeper.py`.
 
 from __future__ import annotations
 
-import re
+import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from backstay.adapters.files import write_durably
-from backstay.adapters.haproxy import install, maps, runtime
+from backstay.adapters.haproxy import hold, install, maps, runtime
 from backstay.adapters.haproxy.config import NOWHERE, SERVER, backend, render, shape
 from backstay.adapters.haproxy.keeper import Keeper
 from backstay.domain.environment import Bind
 from backstay.domain.slot import Slot
 from backstay.domain.verdict import Traffic
 from backstay.errors import RouterError
-from backstay.ports.router import RouterState, SlotRoutes
+from backstay.ports.router import Hold, RouterState, SlotRoutes
 
 RESPAWN_S = 2.0
 POLL_S = 0.02
@@ -40,7 +41,8 @@ class HaproxyRouter:
         self.keeper.prepare()
         known = self._read_map()
         _refuse_stale(known, token)
-        weights = maps.Weights(token, self._present_green(known))
+        weights = self._present(known).under(token)
+        hold.write_files(self.folder)
         write_durably(self.nonce_file, f"{token} {nonce}\n")
         write_durably(self.map_file, maps.compose(weights))
         if not self.config_file.exists():
@@ -93,23 +95,27 @@ class HaproxyRouter:
             time.sleep(POLL_S)
 
     def switch(self, to: Slot, token: int) -> float:
-        known = self._read_map()
-        if known is None or known.token != token:
-            raise RouterError(
-                f"the router obeys token {known.token if known else None}; token {token} is stale"
-            )
-        green = 100 if to is Slot.GREEN else 0
-        weights = maps.Weights(token, green)
+        weights = replace(self._obeyed(token), green=100 if to is Slot.GREEN else 0)
         write_durably(self.map_file, maps.compose(weights))
         began = time.monotonic()
-        command = f"set map {self.map_file} {weights.weight_key} {green}"
+        command = f"set map {self.map_file} {weights.weight_key} {weights.green}"
         runtime.order(self.admin, command, patience_s=RESPAWN_S)
         seen = maps.parse(runtime.ask(self.admin, f"show map {self.map_file}"))
         took_s = time.monotonic() - began
-        if seen is None or seen.token != token or seen.green != green:
+        if seen is None or seen.token != token or seen.green != weights.green:
             raise RouterError(f"the switch to {to} did not take: the router shows {seen}")
         self.keeper.tell_draining(command)
         return took_s
+
+    def hold(self, mode: Hold, deadline_s: float, token: int) -> None:
+        if not hold.is_known_to(self.config_file.read_text()):
+            raise RouterError(
+                "the router runs with a configuration that cannot hold requests", hint="load it anew"
+            )
+        self._hold(replace(self._obeyed(token), held=mode, until=math.ceil(time.time() + deadline_s)))
+
+    def release(self, token: int) -> None:
+        self._hold(replace(self._obeyed(token), held=None, until=0))
 
     def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
         end = time.monotonic() + deadline_s
@@ -138,6 +144,7 @@ class HaproxyRouter:
             weights={slot: share[slot] if slot in filled else 0 for slot in Slot},
             up={slot: frozenset(r.component for r in rows if r.slot == slot and r.is_up) for slot in Slot},
             in_flight={slot: sum(r.in_flight for r in rows if r.slot == slot) for slot in Slot},
+            held=shown.held if shown else None,
             recorded=_shares(self._read_map()),
             kept=self.keeper.is_there(),
             addresses={
@@ -155,14 +162,30 @@ class HaproxyRouter:
 
     # ---- inside
 
-    def _present_green(self, known: maps.Weights | None) -> int:
-        """Green's weight as the router has it now; the file counts only when no router runs."""
+    def _present(self, known: maps.Weights | None) -> maps.Weights:
+        """Weights and hold as the router has them now; the file counts only when no router runs."""
         try:
             shown = maps.parse(runtime.ask(self.admin, f"show map {self.map_file}"))
         except RouterError:
             shown = None
-        found = shown or known
-        return found.green if found else maps.NOBODY
+        return shown or known or maps.Weights(0, maps.NOBODY)
+
+    def _obeyed(self, token: int) -> maps.Weights:
+        """Weights and hold under `token`; RouterError when the router obeys another one."""
+        known = self._read_map()
+        if known is None or known.token != token:
+            raise RouterError(
+                f"the router obeys token {known.token if known else None}; token {token} is stale"
+            )
+        return known
+
+    def _hold(self, weights: maps.Weights) -> None:
+        """Write a hold, or its end, down; then have the running HAProxy and those that drain obey it."""
+        write_durably(self.map_file, maps.compose(weights))
+        self._put_all(runtime.ask(self.admin, f"show map {self.map_file}", RESPAWN_S), weights)
+        seen = maps.parse(runtime.ask(self.admin, f"show map {self.map_file}"))
+        if seen != weights:
+            raise RouterError(f"the hold did not take: the router shows {seen}")
 
     def _refuse_if_newer(self, token: int) -> None:
         """RouterError when the running router obeys a newer token than `token`."""
@@ -179,21 +202,24 @@ class HaproxyRouter:
         nonces = runtime.ask(self.admin, f"show map {self.nonce_file}")
         self._put(self.nonce_file, nonces, str(weights.token), nonce)
         shown = runtime.ask(self.admin, f"show map {self.map_file}")
-        self._put(self.map_file, shown, weights.weight_key, str(weights.green))
-        self._put(self.map_file, shown, "token", str(weights.token))
-        self.keeper.tell_draining(f"add map {self.map_file} {weights.weight_key} {weights.green}")
-        self.keeper.tell_draining(f"set map {self.map_file} token {weights.token}")
+        self._put_all(shown, weights)
         before = maps.parse(shown)
         for key in maps.stale_keys(shown, weights.token, before.token if before else weights.token):
             runtime.ask(self.admin, f"del map {self.map_file} {key}")
         seen = maps.parse(runtime.ask(self.admin, f"show map {self.map_file}"))
-        if seen is None or (seen.token, seen.green) != (weights.token, weights.green):
+        if seen != weights:
             raise RouterError(f"the router did not take token {weights.token}: it shows {seen}")
 
-    def _put(self, file: Path, shown: str, key: str, value: str) -> None:
-        """Set a key of a map, adding it when `shown` (the answer to `show map`) lacks it."""
-        verb = "set" if re.search(rf"\s{key}\s", shown) else "add"
-        runtime.order(self.admin, f"{verb} map {file} {key} {value}")
+    def _put_all(self, shown: str, weights: maps.Weights) -> None:
+        """Make HAProxy, and those that drain, have these entries; `shown` is the answer to `show map`."""
+        for key, value in weights.entries:
+            self.keeper.tell_draining(self._put(self.map_file, shown, key, str(value)))
+
+    def _put(self, file: Path, shown: str, key: str, value: str) -> str:
+        """Set a key of a map, adding it when `shown` (the answer to `show map`) lacks it; the command that did it."""
+        command = f"{'set' if maps.has(shown, key) else 'add'} map {file} {key} {value}"
+        runtime.order(self.admin, command)
+        return command
 
     def _fill(self, slot: Slot, component: str, routes: SlotRoutes | None, row: runtime.ServerRow) -> None:
         """Give a server its address, or put it into maintenance. One that changes starts as down: it is up only
@@ -201,7 +227,9 @@ class HaproxyRouter:
         name = f"{backend(slot, component)}/{SERVER}"
         if routes is None:
             if not row.is_empty:
-                runtime.order(self.admin, f"set server {name} state maint")
+                command = f"set server {name} state maint"
+                runtime.order(self.admin, command)
+                self.keeper.tell_draining(command)
             return
         upstream = (routes.upstreams or {})[component]
         answer = runtime.ask(self.admin, f"show servers state {backend(slot, component)}")
@@ -211,24 +239,28 @@ class HaproxyRouter:
         self._readdress(name, upstream.host, upstream.port)
 
     def _readdress(self, server: str, host: str, port: int) -> None:
-        """Another address, and down until a check finds it up."""
+        """Another address, and down until a check finds it up; also for the clients of an HAProxy that drains."""
+        command = (
+            f"set server {server} state maint; set server {server} addr {host} port {port}; "
+            f"set server {server} state ready; set server {server} health down"
+        )
         runtime.order(
             self.admin,
-            f"set server {server} state maint; set server {server} addr {host} port {port}; "
-            f"set server {server} state ready; set server {server} health down",
+            command,
             expected=("IP changed", "port changed", "no need to change", "nothing changed"),
         )
-
-
-def _refuse_stale(known: maps.Weights | None, token: int) -> None:
-    if known is not None and known.token > token:
-        raise RouterError(f"the router obeys token {known.token}; token {token} is stale")
+        self.keeper.tell_draining(command)
 
 
 def _shares(weights: maps.Weights | None) -> dict[Slot, int]:
     """Percent per slot; what a router without a map does when nothing is known."""
     green = weights.green if weights else maps.NOBODY
     return {Slot.GREEN: green, Slot.BLUE: 100 - green}
+
+
+def _refuse_stale(known: maps.Weights | None, token: int) -> None:
+    if known is not None and known.token > token:
+        raise RouterError(f"the router obeys token {known.token}; token {token} is stale")
 
 
 def _servers_of(slots: Mapping[Slot, SlotRoutes]) -> set[tuple[str, str]]:

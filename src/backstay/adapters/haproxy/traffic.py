@@ -29,12 +29,15 @@ class Ring:
         self.seconds: deque[Second] = deque()
 
     def add(self, line: str, now: float) -> None:
-        """Count one log line: `backend status milliseconds`. Lines of no slot, and garbage, count nothing."""
+        """Count one log line: `backend status milliseconds [milliseconds held]`. Lines of no slot, and garbage,
+        count nothing; the time that we held the request is not the slot's."""
         words = line.split()
         if len(words) < 3 or "." not in words[0] or not words[1].lstrip("-").isdigit():
             return
         slot, status = words[0].partition(".")[0], int(words[1])
         took_s = int(words[2]) / 1000 if words[2].isdigit() else 0.0
+        if len(words) > 3 and words[3].isdigit():
+            took_s = max(0.0, took_s - int(words[3]) / 1000)
         counts = self._second(int(now)).slots.setdefault(slot, [0] * (2 + len(SLOW_EDGES_S)))
         counts[0] += 1
         counts[1] += status >= 500

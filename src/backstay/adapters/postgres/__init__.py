@@ -1,5 +1,6 @@
 """PostgreSQL through its own tools."""
 
-from backstay.adapters.postgres.dump import PostgresTools
+from backstay.adapters.postgres.cluster import PostgresClusters
+from backstay.adapters.postgres.database import PostgresTools
 
-__all__ = ["PostgresTools"]
+__all__ = ["PostgresClusters", "PostgresTools"]

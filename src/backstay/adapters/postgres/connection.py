@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,22 @@ def password(url: Secret) -> Secret:
     """The password in `url`, to take it out of messages; an empty one when there is none."""
     parts, _ = _split(url.reveal())
     return Secret(unquote(parts.password or ""))
+
+
+def is_of_this_machine(host: str) -> bool:
+    """Whether a host name or address is one of ours: only then may a socket be bound to it."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)
+    except OSError:
+        return False
+    for family, kind, _, _, address in found:
+        with socket.socket(family, kind) as trial:
+            try:
+                trial.bind(address)
+            except OSError:
+                continue
+            return True
+    return False
 
 
 def _inherited(parts: SplitResult) -> dict[str, str]:

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ class Draft:
         self._digest = hashlib.sha256()
         self.written = 0
         self.is_settled = False
+        self.fault: OSError | None = None
 
     def write(self, data: bytes) -> None:
         """Append, and hash what was meant to be written. Raises OSError, such as for a full disk."""
@@ -69,6 +71,37 @@ class Draft:
         self.partial.rename(self.target)
         self.is_settled = True
 
+    def remove(self) -> None:
+        """Take it away under whichever name it has."""
+        (self.target if self.is_settled else self.partial).unlink(missing_ok=True)
+
+
+class FolderDraft:
+    """A folder that is being filled by somebody else's tool; it has its final name only after `settle`."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.partial = target.with_name(target.name + SUFFIX)
+        self.is_settled = False
+
+    def seal(self, name: str) -> Written:
+        """Bring a file of it to the disk, drop it from memory, and read it back."""
+        path = self.partial / name
+        with path.open("rb", buffering=0) as file:
+            os.fchmod(file.fileno(), 0o600)
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return Written(self.target / name, os.fstat(file.fileno()).st_size, digest)
+
+    def settle(self) -> None:
+        _sync_folder(self.partial)
+        self.partial.rename(self.target)
+        self.is_settled = True
+
+    def remove(self) -> None:
+        shutil.rmtree(self.target if self.is_settled else self.partial, ignore_errors=True)
+
 
 @contextlib.contextmanager
 def draft(target: Path) -> Iterator[Draft]:
@@ -85,8 +118,28 @@ def draft(target: Path) -> Iterator[Draft]:
             yield made
         finally:
             if not made.is_settled:
-                with contextlib.suppress(FileNotFoundError):
-                    partial.unlink()
+                made.remove()
+
+
+@contextlib.contextmanager
+def folder_draft(target: Path) -> Iterator[FolderDraft]:
+    """A draft of a folder, mode 0700; unless it was settled, nothing of it is left when the block ends. Raises
+    NameTaken."""
+    made = FolderDraft(target)
+    try:
+        made.partial.mkdir(mode=0o700)
+    except FileExistsError:
+        raise NameTaken(f"{made.partial} is being written by another process", hint="try again") from None
+    handle = os.open(made.partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if target.exists():
+            raise NameTaken(f"{target} is there already", hint="try again")
+        yield made
+    finally:
+        if not made.is_settled:
+            made.remove()
+        os.close(handle)
 
 
 def make_folder(folder: Path) -> None:
@@ -101,14 +154,21 @@ def sweep(folder: Path) -> list[str]:
     """Remove what writers that died left in `folder`, and tell its names; files that are being written stay."""
     removed = []
     for left in folder.glob(f"*{SUFFIX}"):
-        with contextlib.suppress(OSError), left.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
-            removed.append(left.name)
+        with contextlib.suppress(OSError):
+            handle = os.open(left, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if left.is_dir():
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
+                removed.append(left.name)
+            finally:
+                os.close(handle)
     return removed
 
 
-def settle(drafts: Sequence[Draft]) -> None:
+def settle(drafts: Sequence[Draft | FolderDraft]) -> None:
     """Give sealed drafts of one folder their names, and bring those to the disk; all of them, or none is left.
 
     The last one is the sign that the others are there. Raises OSError.
@@ -120,7 +180,7 @@ def settle(drafts: Sequence[Draft]) -> None:
     except BaseException:
         for each in drafts:
             if each.is_settled:
-                each.target.unlink(missing_ok=True)
+                each.remove()
         raise
 
 

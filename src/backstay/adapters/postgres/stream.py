@@ -8,18 +8,16 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Final
+from typing import IO, Final, Protocol
 
-from backstay.adapters.postgres.files import Draft
 from backstay.adapters.postgres.tools import failed
-from backstay.domain.backup import BackupLimits, BackupProgress
+from backstay.adapters.postgres.watch import TICK_S, Watch
 from backstay.errors import DatabaseError
 
-TICK_S: Final = 0.2
 _CHUNK: Final = 1 << 20
 _PIPE_BYTES: Final = 1 << 20
 """The most a pipe of an ordinary user may hold: fewer turns between the two processes."""
@@ -28,18 +26,26 @@ END_S: Final = 30.0
 """How long a tool may take to leave after its last byte."""
 
 
-@dataclass(frozen=True, slots=True)
+class Sink(Protocol):
+    """Where a stream goes. `written` is what lies on the disk of it."""
+
+    @property
+    def written(self) -> int: ...
+
+    def write(self, data: bytes) -> None: ...
+
+
+@dataclass(slots=True)
 class Stream:
-    """Commands to run as one pipe, the first in `env`; a database of about `database_bytes` is read."""
+    """Commands to run as one pipe, the first in `env`. `read` is what came out of the first one, as far as the kernel
+    counts it."""
 
     commands: Sequence[Sequence[str]]
     env: Mapping[str, str]
-    database_bytes: int
-    limits: BackupLimits
-    stopped: Callable[[], bool]
-    tell: Callable[[BackupProgress], None]
+    watch: Watch
+    read: int | None = None
 
-    def pour(self, into: Draft) -> None:
+    def pour(self, into: Sink) -> None:
         """Run to the end of all of them. DatabaseError when one fails, nothing comes any more, or on request.
 
         OSError when the draft cannot be written. No command is left running in any case.
@@ -49,7 +55,9 @@ class Stream:
             last = tools[-1].process.stdout
             assert last is not None
             # Alone, pg_dump compresses by itself: what it writes is then not what it read.
-            self._drain(last, tools[0].process.pid if len(tools) > 1 else None, into)
+            reader = tools[0].process.pid if len(tools) > 1 else None
+            self._drain(last, reader, into)
+            self.read = _bytes_written_by(reader) or self.read  # it has ended, and nobody has reaped it yet
             for tool in tools:
                 tool.await_end()
             _judge(tools)
@@ -63,10 +71,8 @@ class Stream:
             source = tool.process.stdout
             yield tool
 
-    def _drain(self, pipe: IO[bytes], reader: int | None, into: Draft) -> None:
-        began = time.monotonic()
-        seen, since = (-1, -1), began
-        next_look = began
+    def _drain(self, pipe: IO[bytes], reader: int | None, into: Sink) -> None:
+        next_look = time.monotonic()
         while True:
             if select.select([pipe], [], [], TICK_S)[0]:
                 data = os.read(pipe.fileno(), _CHUNK)
@@ -74,28 +80,10 @@ class Stream:
                     return
                 into.write(data)
             now = time.monotonic()
-            if now < next_look:
-                continue
-            next_look = now + TICK_S
-            if self.stopped():
-                raise DatabaseError("the backup was stopped on request")
-            read = _bytes_written_by(reader)
-            if (into.written, read or 0) != seen:
-                seen, since = (into.written, read or 0), now
-            self.tell(BackupProgress(into.written, read, self.database_bytes, now - began))
-            self._judge_time(now - since, now - began)
-
-    def _judge_time(self, silent_s: float, elapsed_s: float) -> None:
-        if silent_s > self.limits.stall_s:
-            raise DatabaseError(
-                f"pg_dump made no progress for {self.limits.stall_s:g} s",
-                hint="does the database hang? policy.backup_stall gives it more time",
-            )
-        if elapsed_s > self.limits.deadline_s:
-            raise DatabaseError(
-                f"the backup was not done after {self.limits.deadline_s:g} s",
-                hint="policy.backup_deadline gives it more time",
-            )
+            if now >= next_look:
+                next_look = now + TICK_S
+                self.read = _bytes_written_by(reader) or self.read
+                self.watch.look(into.written, self.read)
 
 
 class _Tool:

@@ -96,9 +96,18 @@ class ProcessEngine:
             )
         return found.reference
 
-    def network(self, name: str, create: bool, labels: Mapping[str, str]) -> Network:
-        """The host's own network under a name: there is no other, but who asks for one that is missing must hear it."""
+    def network(
+        self, name: str, create: bool, labels: Mapping[str, str], *, internal: bool = False
+    ) -> Network:
+        """The host's own network under a name: there is no other, but who asks for one that is missing must hear it.
+        So there is no internal one either, and the answer says so."""
         return self._networks.join(name, create, labels)
+
+    def networks(self, labels: Mapping[str, str]) -> list[str]:
+        """The names that were written down with all of `labels`; at least one label must be given."""
+        if not labels:
+            raise ValueError("networks() without labels would give every name")
+        return self._networks.labelled(labels)
 
     def remove_network(self, name: str, labels: Mapping[str, str]) -> None:
         """Forget the name if it carries `labels`."""

@@ -36,6 +36,11 @@ class Networks:
             write_durably(self._file(name), json.dumps(dict(labels)))
         return Network(name, GATEWAY)
 
+    def labelled(self, labels: Mapping[str, str]) -> list[str]:
+        """The names that carry all of `labels`."""
+        known = {path.stem: read_json(path) or {} for path in sorted(self._folder.glob("*.json"))}
+        return [name for name, found in known.items() if labels.items() <= found.items()]
+
     def remove(self, name: str, labels: Mapping[str, str]) -> None:
         """Forget the name if it carries all of `labels`."""
         found = read_json(self._file(name)) if is_name(name) else None

@@ -13,7 +13,9 @@ def variables(subject: Subject) -> Check:
         environment = subject.environment
         wanted = {name for component in subject.components.values() for name in component.secrets}
         if database := environment.database:
-            wanted |= {database.url_secret, database.backup_url_secret}
+            wanted |= {database.url_secret, database.backup_url_secret, database.admin}
+            wanted |= {database.identity_secret} if database.identity_secret else set()
+            wanted |= set(database.copy.secrets) if database.copy else set()
         if registry := environment.registry:
             wanted |= {registry.username_secret, registry.password_secret}
         plain = {

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from backstay.domain.backup import Backup, BackupProgress
 from backstay.domain.deployment import Wish
 from backstay.domain.step import StepRecord, Truth
 from backstay.errors import BackupFailed
-from backstay.pipeline.backup import BackupOrder, back_up
+from backstay.pipeline.backup import back_up, order_of
 from backstay.pipeline.run import Run
 from backstay.ports.database import MalformedUrl
 
@@ -26,16 +25,8 @@ class BackupStep:
         source = run.environment.database
         if source is None:
             return {}
-        order = BackupOrder(
-            app=run.environment.app,
-            environment=run.environment.name,
-            url=run.secrets[source.backup_url_secret],
-            folder=Path(run.environment.backups),
-            reason=f"before {run.release.version}",
-            keep=run.environment.policy.keep_backups,
-            limits=run.environment.policy.backup_limits,
-            deployment=run.id,
-        )
+        url = run.secrets[source.backup_url_secret]
+        order = order_of(run.environment, url, f"before {run.release.version}", run.id)
 
         def record(backup: Backup) -> bool:
             known = run.world.store.backups(backup.app, backup.environment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from backstay.domain.orphans import ON_THEIR_OWN
 from backstay.domain.slot import unreferenced
 from backstay.domain.step import StepRecord, Truth
 from backstay.pipeline.run import Run
@@ -21,7 +22,11 @@ class RetireStep:
                 {"backstay.app": run.environment.app, "backstay.environment": run.environment.name}
             )
         }
-        displaced = [ours[id_] for id_ in unreferenced(ours, run.slots)]
+        displaced = [
+            ours[id_]
+            for id_ in unreferenced(ours, run.slots)
+            if ours[id_].labels.get("backstay.role") not in ON_THEIR_OWN
+        ]
         stop_and_remove(run, displaced)
         for container in displaced:
             run.tell("container_retired", container.name, step=self.name)

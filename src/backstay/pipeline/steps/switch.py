@@ -106,7 +106,8 @@ class SwitchStep:
         cannot be moved: what would be undone next is what serves.
         """
         old = run.plan.before.live
-        if old is not None and self._carries(run):
+        # Behind held requests the old slot is stopped, and comes back before anybody is let through to it.
+        if old is not None and self._carries(run) and run.world.router.state().held is None:
             self._refuse_dead(run, old)
         # The slot opposite is empty when nothing served before.
         switch_s = self._flip(run, old or run.plan.target.other)

@@ -1,0 +1,103 @@
+"""SQL on a scratch server, over connections of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, unquote, urlsplit
+
+from backstay.domain.secret import Secret, redact
+from backstay.errors import DatabaseError
+
+if TYPE_CHECKING:
+    import psycopg
+
+CONNECT_S: Final = 10
+
+
+def url_of(host: str, port: int, role: str, password: Secret, database: str) -> Secret:
+    """The URL of a database; every part is quoted."""
+    who = f"{quote(role, safe='')}:{quote(password.reveal(), safe='')}"
+    where = f"[{host}]" if ":" in host else host
+    return Secret(f"postgresql://{who}@{where}:{port}/{quote(database, safe='')}")
+
+
+@contextmanager
+def connected(
+    url: Secret, deadline_s: float = CONNECT_S, name: str = "backstay"
+) -> Iterator[psycopg.Connection[Any]]:
+    """A connection in autocommit mode, whose application is called `name`. What goes wrong comes out as
+    DatabaseError, without the password."""
+    import psycopg
+
+    hidden = [url, Secret(unquote(urlsplit(url.reveal()).password or ""))]
+    try:
+        with psycopg.connect(
+            url.reveal(),
+            autocommit=True,
+            connect_timeout=max(2, int(deadline_s)),
+            application_name=name,
+        ) as connection:
+            yield connection
+    except psycopg.Error as error:
+        said = redact(str(error).strip().partition("\n")[0], hidden)
+        raise DatabaseError(f"the scratch server: {said or type(error).__name__}") from None
+
+
+def rows(url: Secret, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """What one question finds."""
+    with connected(url) as connection:
+        return connection.execute(statement.encode(), values or None).fetchall()
+
+
+def act(url: Secret, *statements: str) -> None:
+    """Statements that return nothing, each in a transaction of its own."""
+    with connected(url) as connection:
+        for each in statements:
+            connection.execute(each.encode())
+
+
+def shaped(like: Mapping[str, str] | None, template: str | None) -> str:
+    """Encoding and collation of a new database, as words of CREATE DATABASE; a copy has those of its template."""
+    if not like or template is not None:
+        return ""
+    collation, ctype = text(like["collation"]), text(like.get("ctype") or like["collation"])
+    return f" ENCODING {text(like['encoding'])} LC_COLLATE {collation} LC_CTYPE {ctype}"
+
+
+KEPT: Final = "_kept"
+SMALL_BYTES: Final = 256 << 20
+"""A database up to this size is copied within a second or so."""
+
+
+def keep_copy(maintenance: Secret, database: str) -> str:
+    """Copy a small database under another name; "" when it is not small. `maintenance` names another database."""
+    [(size,)] = rows(maintenance, "SELECT pg_database_size(%s)", (database,))
+    if size > SMALL_BYTES:
+        return ""
+    act(maintenance, f"CREATE DATABASE {name(database + KEPT)} TEMPLATE {name(database)}")
+    return "template"
+
+
+def put_back_copy(maintenance: Secret, database: str) -> bool:
+    """Put the copy in the database's place; False when there is none."""
+    kept = database + KEPT
+    if not rows(maintenance, "SELECT 1 FROM pg_database WHERE datname = %s", (kept,)):
+        return False
+    act(
+        maintenance,
+        f"DROP DATABASE IF EXISTS {name(database)} WITH (FORCE)",
+        f"ALTER DATABASE {name(kept)} RENAME TO {name(database)}",
+    )
+    return True
+
+
+def name(word: str) -> str:
+    """An identifier, quoted."""
+    return '"' + word.replace('"', '""') + '"'
+
+
+def text(word: str) -> str:
+    """A string, quoted (standard_conforming_strings is on)."""
+    return "'" + word.replace("'", "''") + "'"

@@ -1,0 +1,162 @@
+"""`backstay rehearse`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backstay import wiring
+from backstay.cli.context import Project, project
+from backstay.cli.options import Settings, with_common_options
+from backstay.cli.progress import Progress
+from backstay.domain.duration import format_duration
+from backstay.errors import CheckFailed, ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from backstay.domain.backup import Backup
+    from backstay.domain.environment import Application
+    from backstay.domain.plan import Plan
+    from backstay.pipeline.rehearse import Rehearsal
+    from backstay.pipeline.run import World
+    from backstay.pipeline.trial import RehearsalOrder
+
+REFUSED = 30
+EPILOG = """\b
+Examples:
+  backstay rehearse prod --version v2
+  backstay rehearse prod --version v2 --backup shop_prod_20260301_020000000
+  backstay rehearse prod --version v2 --json
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("environment", metavar="ENV")
+@click.option("--version", required=True, help="Image tag to rehearse.")
+@click.option("--component", "only", multiple=True, metavar="C", help="Only this component; repeatable.")
+@click.option("--backup", metavar="ID", help="Rehearse on this backup, instead of on one that is made now.")
+@with_common_options
+def command(
+    settings: Settings, environment: str, version: str, only: tuple[str, ...], backup: str | None
+) -> int:
+    """Try VERSION on a copy of the database of ENV: migrate twice, boot the new release, then the old one.
+
+    Touches nothing that serves, and needs no lease. Exit status 0 when it is compatible, 30 when it is breaking or
+    failed.
+    """
+    from backstay.cli.backup import ended_politely
+    from backstay.pipeline.rehearse import rehearse
+
+    found = project(settings, environment)
+    application = found.application(environment)
+    if application.environment.database is None:
+        raise ConfigError(
+            f"{found.app} has no database, so there is nothing to rehearse on",
+            hint="name it in backstay.yml: database: {url_secret: NAME_OF_THE_SECRET}",
+        )
+    plan = _plan(found, application, version, only)
+    progress = Progress(settings)
+    world = wiring.world(found.where, application.environment, found.store())
+    with ended_politely(), progress:
+        shown = _Shown(progress, settings)
+        chosen = _backup(world, application, backup, version, shown)
+        rehearsal = rehearse(world, chosen, _order(world, application, plan), shown)
+    document = {"environment": environment, "version": version, **rehearsal.as_document()}
+    if settings.json:
+        click.echo(json.dumps(document))
+    else:
+        _say(progress, rehearsal, environment, version)
+    return 0 if rehearsal.judgement.rollback_is_safe else REFUSED
+
+
+def _plan(found: Project, application: Application, version: str, only: tuple[str, ...]) -> Plan:
+    from backstay.cli.deploy import make_plan
+
+    return make_plan(found, application, version, only, force=True)
+
+
+def _backup(world: World, application: Application, id_: str | None, version: str, tell: _Shown) -> Backup:
+    """The backup that was named, or one made now: the data as they are."""
+    from backstay.pipeline.backup import back_up, order_of
+
+    environment = application.environment
+    if id_ is not None:
+        for each in world.store.backups(environment.app, environment.name):
+            if each.id == id_:
+                return each
+        raise UsageError(
+            f"there is no backup {id_!r} of {environment.name}",
+            hint=f"backstay backup list {environment.name}",
+        )
+    source, secrets = environment.database, world.secrets.read()
+    if source is None or source.backup_url_secret not in secrets:
+        raise CheckFailed(
+            f"secrets missing: {source.backup_url_secret if source else 'of the database'}",
+            hint=f"set them in {environment.secrets_file}",
+        )
+    order = order_of(environment, secrets[source.backup_url_secret], f"to rehearse {version}")
+    return back_up(world, order, world.store.record_backup, tell)
+
+
+def _order(world: World, application: Application, plan: Plan) -> RehearsalOrder:
+    from backstay.pipeline.rehearse import images_of
+    from backstay.pipeline.trial import RehearsalOrder
+    from backstay.ports.engine import Login
+
+    environment = application.environment
+    secrets = world.secrets.read()
+    wanted = {name for component in plan.release.components.values() for name in component.secrets}
+    source = environment.database
+    wanted |= {source.url_secret} if source else set()
+    if missing := sorted(wanted - secrets.keys()):
+        raise CheckFailed(
+            f"secrets missing: {', '.join(missing)}", hint=f"set them in {environment.secrets_file}"
+        )
+    registry = environment.registry
+    login = (
+        Login(secrets[registry.username_secret].reveal(), secrets[registry.password_secret])
+        if registry
+        else None
+    )
+    previous = plan.previous
+    return RehearsalOrder(
+        environment=environment,
+        release=plan.release,
+        images=images_of(world.engine, plan.release, login),
+        migrating=plan.migrating,
+        previous=previous,
+        previous_images=images_of(world.engine, previous, login) if previous else {},
+        secrets=secrets,
+        identity=environment.database.identity_in(secrets) if environment.database else None,
+    )
+
+
+class _Shown:
+    """What happens, for people."""
+
+    def __init__(self, progress: Progress, settings: Settings) -> None:
+        self._progress = progress
+        self._quiet = settings.quiet
+        self._verbose = settings.verbose
+
+    def __call__(self, kind: str, message: str, **data: Any) -> None:
+        if self._quiet:
+            return
+        mark = "✗" if data.get("ok") is False else "·"
+        self._progress.say(f"{mark} {message}")
+        for line in (*data.get("statements", ()), *data.get("output", ())) if self._verbose else ():
+            self._progress.say(f"    | {line}")
+
+
+def _say(progress: Progress, found: Rehearsal, environment: str, version: str) -> None:
+    judged = found.judgement
+    progress.say(f"{environment}: {version} is {judged.outlook} after {format_duration(found.took_s)}")
+    for reason in judged.reasons:
+        progress.say(f"why:     {reason}")
+    for warning in judged.warnings:
+        progress.say(f"warning: {warning}")
+    for note in found.notes:
+        progress.say(f"note:    {note}")
+    if judged.rollback_is_safe:
+        progress.say(f"next:    backstay deploy {environment} --version {version}")

@@ -1,0 +1,122 @@
+"""What every scratch server must do, wherever it runs."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backstay.adapters.scratch import OpenScratches, sql
+from backstay.domain.secret import Secret
+from backstay.errors import DatabaseError
+from backstay.ports.scratch import ScratchOrder
+from tests.world import World
+
+pytestmark = pytest.mark.world
+
+
+def test_databases_and_roles_of_its_own_and_nothing_left(
+    scratches: OpenScratches, any_order: ScratchOrder, root: Path
+) -> None:
+    with scratches.open(any_order) as server:
+        assert server.major == any_order.major
+        server.create("shop", like={"encoding": "UTF8", "collation": "C.UTF-8"})
+        server.adopt_role("ann", "shop")
+        sql.act(server.url("shop", "ann"), "CREATE TABLE t AS SELECT generate_series(1, 10) AS n")
+        server.create("again", template="shop")
+        assert sql.rows(server.url("again"), "SELECT count(*) FROM t") == [(10,)]
+        server.drop("again")
+        server.drop("again")
+        with pytest.raises(DatabaseError, match="does not exist"):
+            sql.rows(server.url("again"), "SELECT 1")
+        assert server.keep("shop") == "template"
+        sql.act(server.url("shop", "ann"), "DROP TABLE t")
+        assert server.go_back("shop")
+        assert sql.rows(server.url("shop"), "SELECT count(*) FROM t") == [(10,)]
+        assert not server.go_back("shop")
+        server.create("postgres")  # what an application's database may be called, too
+        sql.act(server.url("postgres"), "CREATE TABLE t (n int)")
+        left = server.url("shop")
+    assert list(root.iterdir()) == []
+    server.close()
+    with pytest.raises(DatabaseError):
+        sql.rows(left, "SELECT 1")
+
+
+def test_another_major_version_is_refused_and_nothing_left(
+    scratches: OpenScratches, any_order: ScratchOrder, root: Path
+) -> None:
+    with pytest.raises(DatabaseError, match=r"PostgreSQL 9\b|9 is needed") as told:
+        scratches.open(replace(any_order, major=9))
+    assert told.value.hint
+    assert list(root.iterdir()) == []
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from backstay.adapters.docker import DockerEngine
+from backstay.adapters.scratch import OpenScratches
+from backstay.domain.secret import Secret
+from backstay.ports.scratch import ScratchOrder
+root, where, name, major, host, given = sys.argv[1:]
+order = ScratchOrder("shop", "dev", name, int(major), where)
+server = OpenScratches(Path(root), DockerEngine(host), {"SCRATCH": Secret(given)}.get).open(order)
+server.create("shop")
+print(server.url("shop").reveal(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_a_killed_owner_left_is_swept_and_nothing_of_the_living(
+    scratches: OpenScratches, any_order: ScratchOrder, root: Path, world: World
+) -> None:
+    given = world.postgres
+    url = f"postgresql://{given.superuser}:{given.password}@{given.host}:{given.port}/postgres"
+    words = [str(root), any_order.where, any_order.name, str(any_order.major), world.docker_host, url]
+    with subprocess.Popen([sys.executable, "-c", OWNER, *words], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        theirs = Secret(owner.stdout.readline().strip())
+        assert scratches.sweep("shop", "dev") == []  # its owner lives
+        owner.send_signal(signal.SIGKILL)
+    with scratches.open(replace(any_order, name=f"{any_order.name}-mine")) as mine:
+        mine.create("shop")
+        assert scratches.sweep("shop", "uat") == []  # another environment's are not ours to judge
+        assert sql.rows(theirs, "SELECT 1") == [(1,)]
+        assert scratches.sweep("shop", "dev") == [f"scratch server {any_order.name}, whose owner died"]
+        with pytest.raises(DatabaseError):
+            sql.rows(theirs, "SELECT 1")
+        assert sql.rows(mine.url("shop"), "SELECT 1") == [(1,)]
+
+
+def test_a_physical_backup_starts_with_a_password_of_its_own(
+    scratches: OpenScratches, any_order: ScratchOrder, copied: Callable[[Path], str]
+) -> None:
+    data = scratches.folder(any_order)
+    order = replace(any_order, data=data)
+    if any_order.where.startswith("url:"):
+        data.mkdir()
+        with pytest.raises(DatabaseError, match="a server of its own"):
+            scratches.open(order)
+    else:
+        name = copied(data)
+        with scratches.open(order) as server:
+            assert sql.rows(server.url(name), "SELECT count(*) FROM t") == [(10,)]
+            server.adopt_role(name, name)
+            assert sql.rows(server.url(name, name), "SELECT current_user") == [(name,)]
+    assert not data.exists()
+
+
+def test_a_name_is_given_once(
+    scratches: OpenScratches, opener: Callable[[], OpenScratches], order: ScratchOrder
+) -> None:
+    scratches.folder(order)
+    with pytest.raises(DatabaseError, match="already"):
+        opener().folder(order)
+    scratches.give_up(order)
+    scratches.give_up(order)
