@@ -6,9 +6,8 @@ import http.client
 from collections.abc import Iterable
 from pathlib import Path
 
-from backstay.adapters.store import open_reader
 from tests.load.control import Load
-from tests.page import Page
+from tests.page import Page, looks
 from tests.shop import workers_of
 
 PROBES = 12
@@ -20,7 +19,7 @@ def assert_whole(page: Page, load: Load | None = None, versions: Iterable[str] =
 
     With `load`, no request of it has failed so far, apart from what `load` was told to expect.
     """
-    status = page.status()
+    status = looks.status(page)
     assert status["deployment"] is None, status
     assert status["lock"] is None, status
     assert status["drift"] == [], status
@@ -54,7 +53,7 @@ def answer(port: int, path: str = "/version") -> str | None:
 
 def referred_to(page: Page) -> set[str]:
     """Short ids of the containers that live and standby refer to."""
-    slots = open_reader(page.folder / "h" / "state.db").slots(page.name, "dev")
+    slots = looks.reader(page).slots(page.name, "dev")
     return {p.container[:12] for m in slots.mappings.values() for p in m.placements.values()}
 
 

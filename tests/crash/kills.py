@@ -11,11 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from backstay.adapters.store import open_reader
-from backstay.ports.store import Reader
 from tests.crash.aftermath import assert_whole
 from tests.load.control import Load
-from tests.page import Page
+from tests.page import Page, looks
 from tests.shop import workers_of
 
 RECOVERY_DIES = 0.25
@@ -170,7 +168,7 @@ class Lane:
         """The command's worker as soon as it holds the lease; None when the command ends without one."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            held = self._store().lease(self.page.name, "dev")
+            held = looks.reader(self.page).lease(self.page.name, "dev")
             if held is not None and held.owner.pid in workers_of(self.page.folder / "h"):
                 return held.owner.pid
             if client.poll() is not None:
@@ -178,12 +176,9 @@ class Lane:
             time.sleep(0.02)
         return None
 
-    def _store(self) -> Reader:
-        return open_reader(self.page.folder / "h" / "state.db")
-
     def _step(self) -> str:
         """The newest entry of the journal."""
-        store = self._store()
+        store = looks.reader(self.page)
         newest = store.history(self.page.name, "dev")[-1]
         steps = store.steps(newest.id)
         return f"{steps[-1].name} {steps[-1].state}" if steps and not newest.state.is_final else "(between)"

@@ -1,4 +1,4 @@
-"""What the stories of this folder have in common: waiting for a moment, and looking whether all is well again."""
+"""What the stories of this folder have in common: waiting for a moment, and telling what was seen."""
 
 from __future__ import annotations
 
@@ -8,19 +8,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from backstay.adapters.clock import SystemClock
-from backstay.adapters.docker import DockerEngine
-from backstay.adapters.haproxy import HaproxyRouter, runtime
-from backstay.adapters.host import LinuxHost
-from backstay.adapters.http import HttpProber
-from backstay.adapters.store import open_reader
 from backstay.domain.deployment import Deployment
-from backstay.pipeline.status import status as look_around
-from backstay.ports.store import Reader
-from backstay.wiring import Look
 from tests.page import Page
+from tests.page.looks import newest, reader
 from tests.shop import Answer, workers_of
 
 
@@ -68,14 +59,6 @@ def patience() -> float:
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
-def reader(page: Page) -> Reader:
-    return open_reader(page.folder / "h" / "state.db")
-
-
-def newest(page: Page) -> Deployment:
-    return reader(page).history(page.name, "dev")[-1]
-
-
 def reach(page: Page, step: str, *, state: str = "started", seconds: float = 30) -> None:
     """Wait until the newest deployment, which must not have ended, is in this step."""
 
@@ -86,41 +69,6 @@ def reach(page: Page, step: str, *, state: str = "started", seconds: float = 30)
         return any(s.name == step and s.state.value == state for s in reader(page).steps(now.id))
 
     wait(reached, f"{step} {state}", seconds)
-
-
-def status(page: Page) -> dict[str, Any]:
-    """As `backstay status` shows it, without a process for it."""
-    engine = DockerEngine(page.world.docker_host, call_s=2)
-    ports = Look(reader(page), engine, router(page), HttpProber(), LinuxHost(), SystemClock())
-    return look_around(ports, page.name, "dev")
-
-
-def is_well(page: Page) -> bool:
-    """Whether store, engine and router agree, nobody is at work and every container is healthy."""
-    now = status(page)
-    if now["drift"] or now["lock"] or now["deployment"] or not now["live"]:
-        return False
-    return all(c["healthy"] for c in now["live"]["components"].values())
-
-
-def router(page: Page) -> HaproxyRouter:
-    return HaproxyRouter(page.folder / "h" / "router" / f"{page.name}-dev", page.name, "dev")
-
-
-def haproxy(page: Page) -> int:
-    """Pid of the HAProxy that serves."""
-    pid = runtime.process_id(router(page).admin)
-    assert pid is not None
-    return pid
-
-
-def holder(page: Page) -> int:
-    return int(router(page).keeper.ask("status")["pid"])
-
-
-def worker(page: Page) -> int:
-    [pid] = workers_of(page.folder / "h")
-    return pid
 
 
 def kill(pid: int) -> None:
@@ -140,13 +88,3 @@ def told(end: Answer | Deployment) -> str:
         return f"{end.reason or ''} {end.hint or ''}".strip()
     document = end.lines[-1] if end.out.strip() else {}
     return " ".join(str(document.get(key) or "") for key in ("reason", "hint")).strip() or end.err.strip()
-
-
-def container(page: Page, slot: str) -> str:
-    """Id of the component's container in `live` or `standby`."""
-    return str(status(page)[slot]["components"]["web"]["container"])
-
-
-def main_process(page: Page, id_: str) -> int:
-    """Pid, on this host, of a container's first process."""
-    return int(page.world.docker("inspect", "-f", "{{.State.Pid}}", id_))

@@ -8,22 +8,9 @@ import pytest
 
 from tests.crash.aftermath import assert_whole
 from tests.faults.matrix import seen
-from tests.faults.scene import (
-    container,
-    deploying,
-    ended,
-    finished,
-    is_well,
-    kill,
-    main_process,
-    newest,
-    pair,
-    reach,
-    switched,
-    told,
-    wait,
-)  # fmt: skip
+from tests.faults.scene import deploying, ended, finished, kill, pair, reach, switched, told, wait
 from tests.page import Page
+from tests.page.looks import container, is_well, main_process, newest
 
 pytestmark = pytest.mark.world
 

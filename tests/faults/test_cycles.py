@@ -12,8 +12,9 @@ import pytest
 
 from tests.crash.aftermath import assert_whole, processes_with
 from tests.faults.matrix import seen
-from tests.faults.scene import haproxy, holder, pair
+from tests.faults.scene import pair
 from tests.page import Page
+from tests.page.looks import haproxy, holder
 from tests.real.plain import PlainApp
 
 pytestmark = pytest.mark.world

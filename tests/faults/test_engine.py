@@ -16,22 +16,9 @@ import pytest
 
 from tests.crash.aftermath import assert_whole
 from tests.faults.matrix import ROWS, Row, seen
-from tests.faults.scene import (
-    container,
-    deploying,
-    ended,
-    finished,
-    kill,
-    main_process,
-    newest,
-    pair,
-    patience,
-    reach,
-    switched,
-    told,
-    wait,
-)  # fmt: skip
+from tests.faults.scene import deploying, ended, finished, kill, pair, patience, reach, switched, told, wait
 from tests.page import Page
+from tests.page.looks import container, main_process, newest
 from tests.world import World
 from tests.world.private import private_world, start_dockerd
 

@@ -10,8 +10,9 @@ import pytest
 
 from tests.crash.aftermath import assert_whole
 from tests.faults.matrix import seen
-from tests.faults.scene import haproxy, holder, is_well, kill, newest, pair, switched, wait, worker
+from tests.faults.scene import kill, pair, switched, wait
 from tests.page import Page
+from tests.page.looks import haproxy, holder, is_well, newest, worker
 from tests.world import World, engine, postgres, processes
 from tests.world.private import start_dockerd
 

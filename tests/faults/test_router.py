@@ -8,9 +8,10 @@ import pytest
 
 from tests.crash.aftermath import answer, assert_whole
 from tests.faults.matrix import seen
-from tests.faults.scene import deploying, ended, haproxy, holder, is_well, kill, pair, reach, told, wait
+from tests.faults.scene import deploying, ended, kill, pair, reach, told, wait
 from tests.load.record import SLOW
 from tests.page import Page
+from tests.page.looks import haproxy, holder, is_well
 
 pytestmark = pytest.mark.world
 

@@ -11,9 +11,10 @@ import pytest
 
 from tests.crash.aftermath import answer, assert_whole
 from tests.faults.matrix import seen
-from tests.faults.scene import ended, kill, pair, switched, told, worker
+from tests.faults.scene import ended, kill, pair, switched, told
 from tests.load.control import Load
 from tests.page import Page
+from tests.page.looks import worker
 
 pytestmark = pytest.mark.world
 

@@ -8,19 +8,9 @@ import pytest
 
 from tests.crash.aftermath import assert_whole
 from tests.faults.matrix import seen
-from tests.faults.scene import (
-    deploying,
-    ended,
-    kill,
-    newest,
-    pair,
-    reach,
-    reader,
-    switched,
-    told,
-    worker,
-)
+from tests.faults.scene import deploying, ended, kill, pair, reach, switched, told
 from tests.page import Page
+from tests.page.looks import newest, reader, worker
 
 pytestmark = pytest.mark.world
 
