@@ -14,8 +14,8 @@ from tests.world.errors import WorldError
 
 _numbers = count(1)
 
-ORDER = ("domain", "config", "docs", "demo", "cli", "store", "pipeline", "check", "host", "http", "notify", "load",
-         "postgres", "engine", "router", "real", "faults", "crash", "world")  # fmt: skip
+ORDER = ("domain", "config", "docs", "demo", "page", "cli", "store", "pipeline", "check", "host", "http", "linter",
+         "notify", "load", "postgres", "scratch", "engine", "router", "real", "faults", "crash", "world")  # fmt: skip
 """Folders as they are run: pure and fast ones first, then one port after another, then everything together."""
 
 

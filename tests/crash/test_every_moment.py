@@ -151,7 +151,7 @@ def next_deploy_works(mortal: Mortal, ends: set[Key], died: str) -> None:
     trouble = mortal.town.prober.answer, mortal.town.prober.slot, mortal.clock.on_tick
     mend(mortal)
     ended = mortal.deploy("v9")
-    assert ended.exit_status == 0, (died, ended)
+    assert ended.exit_status == 0, (died, ended.reason, ended)
     assert {p.version for p in mortal.slots.serving.placements.values()} == {"v9"}  # type: ignore[union-attr]
     assert not mortal.faults(), died
     nothing_is_left_over(mortal, died)
