@@ -155,6 +155,7 @@ def test_the_live_container_frozen_is_left_by_a_rollback(page: Page) -> None:
     assert assert_whole(page) == other
 
 
+@pytest.mark.long
 def test_a_version_that_needs_more_memory_than_it_may_never_serves(page: Page) -> None:
     live, _ = pair(page)
     with page.load() as load:

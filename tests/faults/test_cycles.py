@@ -71,7 +71,8 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("cycles", [4, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("cycles", [100])
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_nothing_piles_up_on_docker(page: Page, cycles: int) -> None:
     home = page.folder / "h"
@@ -112,7 +113,7 @@ def cycle(page: Page) -> None:
     assert pair(page)[0] == live
 
 
-@pytest.mark.parametrize("cycles", [6, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("cycles", [4, pytest.param(1000, marks=pytest.mark.long)])
 @pytest.mark.timeout(2 * 3600)
 def test_nothing_piles_up_on_the_process_engine(cycles: int) -> None:
     """The same commands, store, router and journal; plain processes in place of containers make it quick."""

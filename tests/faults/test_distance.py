@@ -119,7 +119,9 @@ def test_a_cut_in_the_bake_does_not_stop_it(page: Page, distance: Distance) -> N
     assert assert_whole(page) == other
 
 
-@pytest.mark.parametrize("address", ["ssh://nobody@192.0.2.1", "tcp://192.0.2.1:2375"])
+@pytest.mark.parametrize(
+    "address", ["ssh://nobody@192.0.2.1", pytest.param("tcp://192.0.2.1:2375", marks=pytest.mark.long)]
+)
 def test_an_engine_on_another_host_is_refused_at_once(page: Page, address: str) -> None:
     """Its containers would be published on a loopback address that is not ours."""
     live, other = pair(page)

@@ -73,6 +73,7 @@ def test_the_daemon_killed_in_the_bake_cuts_the_ports_it_carries_and_no_containe
     assert process in (main_process(page, container(page, slot)) for slot in ("live", "standby"))
 
 
+@pytest.mark.long
 def test_the_daemon_killed_before_the_switch_costs_the_deploy_and_a_moment(far_page: Page) -> None:
     page = far_page
     _, other = pair(page)
@@ -166,6 +167,7 @@ def test_a_rollback_flips_although_the_engine_hangs(far_page: Page) -> None:
     assert assert_whole(page) == other
 
 
+@pytest.mark.long
 def test_a_hang_of_three_seconds_only_delays(far_page: Page) -> None:
     page = far_page
     _, other = pair(page)

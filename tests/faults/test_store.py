@@ -66,7 +66,14 @@ def remove(page: Page) -> None:
 DAMAGES = {"damaged": scribble, "damaged in its head": scribble_head, "emptied": empty, "removed": remove}
 
 
-@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize(
+    "how",
+    [
+        "damaged",
+        "removed",
+        *(pytest.param(how, marks=pytest.mark.long) for how in ("damaged in its head", "emptied")),
+    ],
+)
 def test_without_a_sound_store_nothing_is_touched(page: Page, how: str) -> None:
     live, other = pair(page)
     before = set(page.containers())

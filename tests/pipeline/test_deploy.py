@@ -145,6 +145,25 @@ def test_nobody_flips_back_to_a_slot_that_is_dead(town: Town) -> None:
     assert town.serving == BOTH_V2
 
 
+def test_an_old_slot_that_is_away_for_a_moment_is_waited_for(town: Town) -> None:
+    """As when the engine is started anew in the bake: for some seconds nothing it published can be reached."""
+    town.deploy("v1")
+    away: list[float] = []
+
+    def silent(port: int, path: str) -> Answer:
+        if "rollback_triggered" in town.kinds("d2"):
+            away.append(town.clock.elapsed_s)
+            if town.clock.elapsed_s - away[0] < 4:
+                return Answer(error="nothing listens there")
+        return Answer(200)
+
+    town.router.traffic_of[Slot.GREEN] = Traffic(requests=100, errors=20)
+    town.prober.answer = silent
+    ended = town.deploy("v2")
+    assert (ended.state, ended.exit_status) == (DeploymentState.ROLLED_BACK, 20)
+    assert town.serving == BOTH_V1
+
+
 def test_a_wish_to_roll_back_during_the_bake_is_heeded_within_200_ms(town: Town) -> None:
     town.deploy("v1")
     asked_at: list[float] = []

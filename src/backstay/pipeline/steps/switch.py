@@ -15,6 +15,8 @@ from backstay.pipeline.steps.start import placements_of
 from backstay.pipeline.times import rfc3339
 
 UP_DEADLINE_S = 15.0
+REVIVAL_S = 8.0
+REVIVAL_POLL_S = 1.0
 
 
 class StageStep:
@@ -122,19 +124,25 @@ class SwitchStep:
         return not state.running or state.weights.get(run.plan.target, 0) > 0
 
     def _refuse_dead(self, run: Run, old: Slot) -> None:
-        mapping = run.slots.mappings.get(old) or run.plan.before.mappings.get(old)
-        previous = run.plan.previous
-        sick = (
-            first_sick(run.world.prober, mapping.placements, previous.components)
-            if mapping and previous
-            else None
-        )
+        """Nobody is led to a dead slot. One that does not answer is asked again for a while: nothing better can be done
+        meanwhile, and an engine that starts anew makes all its containers unreachable for some seconds."""
+        clock = run.world.clock
+        end = clock.monotonic() + REVIVAL_S
+        while (sick := self._sick(run, old)) and clock.monotonic() < end:
+            clock.sleep(REVIVAL_POLL_S)
         if sick:
             raise NeedsAttention(
                 f"the old slot is not healthy ({sick}), so traffic stays on {run.release.version}",
                 hint=f"backstay status {run.environment.name}",
                 state=f"{run.plan.target} serves",
             )
+
+    def _sick(self, run: Run, old: Slot) -> str | None:
+        mapping = run.slots.mappings.get(old) or run.plan.before.mappings.get(old)
+        previous = run.plan.previous
+        if mapping is None or previous is None:
+            return None
+        return first_sick(run.world.prober, mapping.placements, previous.components)
 
     def _flip(self, run: Run, to: Slot) -> float:
         try:
