@@ -21,7 +21,7 @@ ORDER = ("domain", "config", "docs", "demo", "cli", "store", "pipeline", "check"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Who starts us in the background has Ctrl-C ignored; so would be everything that we start, and Ctrl-C is a story."""
+    """In the background a shell has Ctrl-C ignored, also by everything that we start; and Ctrl-C is a story here."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
