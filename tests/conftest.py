@@ -17,7 +17,8 @@ _numbers = count(1)
 
 ORDER = ("domain", "config", "docs", "demo", "cli", "store", "pipeline", "check", "host", "http", "linter",
          "notify", "load", "postgres", "scratch", "engine", "router", "real", "faults", "crash", "world")  # fmt: skip
-"""Folders as they are run: pure and fast ones first, then one port after another, then everything together."""
+"""Folders as they are run: pure and fast ones first, then one port after another, then everything together. Where
+several processes share the work it is the other way round, so that none begins the longest story last."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,8 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     tests = config.rootpath / "tests"
-    places = {name: number for number, name in enumerate(ORDER)}
-    items.sort(key=lambda item: places.get(item.path.relative_to(tests).parts[0], len(ORDER)))
+    order = ORDER[::-1] if "PYTEST_XDIST_WORKER" in os.environ else ORDER
+    places = {name: number for number, name in enumerate(order)}
+    items.sort(key=lambda item: places.get(item.path.relative_to(tests).parts[0], len(order)))
     if not config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):

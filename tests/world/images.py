@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +47,9 @@ def build(world: World, context: Path, tag: str, build_args: Mapping[str, str]) 
     pushed_name = f"{world.registry.address}/{tag}"
     arguments = [word for key, value in build_args.items() for word in ("--build-arg", f"{key}={value}")]
     words = ["build", "--progress=plain", *_secret(), *arguments, "-t", pushed_name, str(context)]
-    world.docker(*words, seconds=900)
-    return push(world, name, version)
+    with _one_at_a_time(world):
+        world.docker(*words, seconds=900)
+        return push(world, name, version)
 
 
 def push(world: World, name: str, version: str) -> Pushed:
@@ -74,6 +77,14 @@ def shop(world: World, say: Callable[[str], None] | None = None) -> dict[str, di
             if say is not None:
                 say(f"{pushed.by_tag} {pushed.digest}")
     return made
+
+
+@contextmanager
+def _one_at_a_time(world: World) -> Iterator[None]:
+    """Several processes share a run of the tests: the first one builds, the others find it done."""
+    with (world.layout.folder / "images.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _secret() -> list[str]:
