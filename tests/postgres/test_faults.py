@@ -161,7 +161,11 @@ class TestFingerprintsThatTakeTooLong:
     def test_when_the_server_hangs_meanwhile(
         self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Snapshot, "is_taken", property(lambda self: server.freeze() is not None))
+        def is_taken(self: Snapshot) -> bool:
+            server.freeze()
+            return False
+
+        monkeypatch.setattr(Snapshot, "is_taken", property(is_taken))
         monkeypatch.setattr(dump_module, "PING_EVERY_S", 0.2)
         monkeypatch.setattr(dump_module, "ANSWER_S", 1.0)
         monkeypatch.setattr(PostgresDump, "_write_globals", lambda self, into: None)
@@ -174,10 +178,15 @@ class TestFingerprintsThatTakeTooLong:
     def test_on_request_nothing_is_kept(
         self, database: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        waiting: list[bool] = []
-        monkeypatch.setattr(Snapshot, "is_taken", property(lambda self: bool(waiting.append(True))))
+        waiting = threading.Event()
+
+        def is_taken(self: Snapshot) -> bool:
+            waiting.set()
+            return False
+
+        monkeypatch.setattr(Snapshot, "is_taken", property(is_taken))
         with pytest.raises(DatabaseError, match="stopped on request"):
-            dump(database["host"], tmp_path, stopped=lambda: bool(waiting))
+            dump(database["host"], tmp_path, stopped=waiting.is_set)
         assert list(tmp_path.iterdir()) == []
 
 
