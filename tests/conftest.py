@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from itertools import count
 
@@ -14,9 +15,15 @@ from tests.world.errors import WorldError
 
 _numbers = count(1)
 
-ORDER = ("domain", "config", "docs", "demo", "cli", "store", "pipeline", "check", "host", "http", "notify", "load",
-         "postgres", "engine", "router", "real", "world")  # fmt: skip
+ORDER = ("domain", "config", "docs", "demo", "cli", "store", "pipeline", "check", "host", "http", "linter",
+         "notify", "load", "postgres", "scratch", "engine", "router", "real", "faults", "crash", "world")  # fmt: skip
 """Folders as they are run: pure and fast ones first, then one port after another, then everything together."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In the background a shell has Ctrl-C ignored, also by everything that we start; and Ctrl-C is a story here."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from tests.load.control import Load
 from tests.load.plan import LoadPlan
@@ -95,7 +95,7 @@ class Shop:
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bs-")))
     port: int = 0
 
-    def __enter__(self) -> Shop:
+    def __enter__(self) -> Self:
         self.urls = self.world.create_database(self.name)
         self.port = self.port or free_port()
         self.configure()

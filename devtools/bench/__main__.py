@@ -19,12 +19,15 @@ NAMES = (
     "memory",
     "overhead",
     "rollback",
+    "recovery",
     "smoke",
     "check",
     "notify",
     "journal",
     "lease",
     "backup",
+    "rehearsal",
+    "continuous",
     "switches",
 )
 

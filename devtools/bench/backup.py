@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -51,6 +51,21 @@ KEYS = (
 CHUNK = 500_000
 """Rows per statement: none may take longer than the world waits for an answer."""
 
+ACCOUNTS_OF_2_GB, ORDERS_OF_2_GB = 7_500_000, 1_600_000
+ACCOUNTS_OF_3_GB, ORDERS_OF_3_GB = 10_800_000, 2_400_000
+
+
+def statements(accounts: int, orders: int) -> Iterator[str]:
+    """SQL that makes the tables and fills them with so many rows in all, in statements that none takes long."""
+    for n in range(COPIES):
+        yield TABLES.format(n=n)
+        for query, rows in ((ACCOUNTS, accounts // COPIES), (ORDERS, orders // COPIES)):
+            for first in range(1, rows + 1, CHUNK):
+                yield query.format(n=n, first=first, last=min(first + CHUNK - 1, rows))
+        yield from (query.format(n=n) for query in KEYS)
+    # As it would be after a while: pages all visible, statistics there.
+    yield "VACUUM ANALYZE"
+
 
 @dataclass
 class Times:
@@ -71,8 +86,8 @@ def measure(world: World) -> Result:
     """Shares of the scripts' time and size, by turns. Raises BenchError."""
     large, small = world.create_database(NAME), world.create_database(SMALL)
     try:
-        _fill(world, large, 3_600_000, 800_000)
-        _fill(world, small, 180_000, 40_000)
+        _fill(world, large, ACCOUNTS_OF_3_GB, ORDERS_OF_3_GB)
+        _fill(world, small, ACCOUNTS_OF_3_GB // 20, ORDERS_OF_3_GB // 20)
         world.query("CHECKPOINT", NAME)
         size = int(world.query(f"SELECT pg_database_size('{NAME}')"))
         if size < LEAST_BYTES:
@@ -85,17 +100,8 @@ def measure(world: World) -> Result:
 
 
 def _fill(world: World, database: DatabaseUrls, accounts: int, orders: int) -> None:
-    role = f'SET ROLE "{database["user"]}"; '
-    for n in range(COPIES):
-        world.query(role + TABLES.format(n=n), database["name"])
-        for query, rows in ((ACCOUNTS, accounts), (ORDERS, orders)):
-            for first in range(1, rows + 1, CHUNK):
-                last = min(first + CHUNK - 1, rows)
-                world.query(role + query.format(n=n, first=first, last=last), database["name"])
-        for query in KEYS:
-            world.query(role + query.format(n=n), database["name"])
-    # As it would be after a while: pages all visible, statistics there.
-    world.query("VACUUM ANALYZE", database["name"])
+    for statement in statements(accounts, orders):
+        world.query(f'SET ROLE "{database["user"]}"; {statement}', database["name"])
 
 
 class _Compared:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backstay.adapters.clock import SystemClock
 from backstay.adapters.host import LinuxHost
@@ -17,19 +17,25 @@ from backstay.domain.environment import Environment
 if TYPE_CHECKING:
     from backstay.domain.init import Fate
     from backstay.domain.secret import Secret
+    from backstay.pipeline.prune import Teller
     from backstay.pipeline.run import World
+    from backstay.pipeline.serve import Serve
+    from backstay.ports.calendar import Calendar
+    from backstay.ports.children import Children
     from backstay.ports.clock import Clock
     from backstay.ports.cluster import Clusters
     from backstay.ports.database import Database
-    from backstay.ports.engine import Engine
+    from backstay.ports.engine import Engine, Login
     from backstay.ports.host import Host
     from backstay.ports.linter import Linter
+    from backstay.ports.manager import Manager
     from backstay.ports.prober import Prober
     from backstay.ports.receivers import Receivers
     from backstay.ports.router import Router
     from backstay.ports.scratch import Scratches
     from backstay.ports.secrets import SecretSource
     from backstay.ports.store import Reader, Store
+    from backstay.ports.wal import Receiver, WalArchive, WalServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,17 +176,12 @@ def verify_ports(store: Store, where: Place, environment: Environment | None) ->
 def scratches(where: Place, environment: Environment | None) -> Scratches:
     """Scratch servers of an environment; of none, where there is no configuration."""
     from backstay.adapters.scratch import OpenScratches
-    from backstay.ports.engine import Login
 
     if environment is None:
         return OpenScratches(where.home / "scratch", engine())
 
     def login() -> Login | None:
-        source = environment.registry
-        if source is None:
-            return None
-        values = secrets(environment).read()
-        return Login(values[source.username_secret].reveal(), values[source.password_secret])
+        return registry_login(environment)
 
     return OpenScratches(
         where.home / "scratch",
@@ -188,6 +189,17 @@ def scratches(where: Place, environment: Environment | None) -> Scratches:
         lambda name: secrets(environment).read().get(name),
         login,
     )
+
+
+def registry_login(environment: Environment) -> Login | None:
+    """The environment's login to its registry; None where it needs none."""
+    from backstay.ports.engine import Login
+
+    source = environment.registry
+    if source is None:
+        return None
+    values = secrets(environment).read()
+    return Login(values[source.username_secret].reveal(), values[source.password_secret])
 
 
 def clusters() -> Clusters:
@@ -216,20 +228,22 @@ def restore_ports(store: Reader) -> RestorePorts:
 
 
 @dataclass(frozen=True, slots=True)
-class ElsewherePorts:
-    """What a restore into another database needs."""
+class ReplacedPorts:
+    """What looking after replaced databases needs."""
 
-    database: Database
+    store: Reader
+    clusters: Clusters
     clock: Clock
 
 
-def elsewhere_ports() -> ElsewherePorts:
-    """All ports of a restore elsewhere, wired."""
-    return ElsewherePorts(database(), SystemClock())
+def replaced_ports(store: Reader) -> ReplacedPorts:
+    """All ports of looking after replaced databases, wired."""
+    return ReplacedPorts(store, clusters(), SystemClock())
 
 
 def world(where: Place, environment: Environment, store: Store) -> World:
     """All ports of one environment, wired."""
+    from backstay.adapters.leftovers import StateFolder
     from backstay.pipeline.run import World
 
     return World(
@@ -245,7 +259,17 @@ def world(where: Place, environment: Environment, store: Store) -> World:
         scratches=scratches(where, environment),
         linter=linter(),
         clusters=clusters(),
+        leftovers=StateFolder(where.home),
     )
+
+
+def looking(where: Place, environment: Environment, reader: Reader) -> World:
+    """The ports of one environment over a store that can only be read: for a look at what recovery would do."""
+    from typing import cast
+
+    from backstay.ports.store import Store
+
+    return world(where, environment, cast(Store, reader))
 
 
 def digest_of(where: Place, environment: Environment) -> Callable[[str, str], str]:
@@ -271,6 +295,132 @@ def digest_of(where: Place, environment: Environment) -> Callable[[str, str], st
         return asked.digest(image, version, login)
 
     return ask
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionPorts:
+    """What a look at an environment's protection needs; nothing of it writes."""
+
+    store: Reader
+    archive: WalArchive
+    database: Database
+    clock: Clock
+
+
+def protection_ports(store: Reader) -> ProtectionPorts:
+    """All ports of a look at the objectives, wired."""
+    from backstay.adapters.postgres.wal_archive import WalFolder
+
+    return ProtectionPorts(store, WalFolder(), database(), SystemClock())
+
+
+def wal_folder(where: Place, environment: Environment) -> Path | None:
+    """Where the WAL of an environment is received into; None where it is not."""
+    return where.home / "wal" / environment.name if environment.continuous is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class ServePorts:
+    """What `serve` works with."""
+
+    store: Store
+    host: Host
+    clock: Clock
+    calendar: Calendar
+    children: Children
+    database: Database
+    archive: WalArchive
+    server: WalServer
+    receiver: Receiver
+
+
+def serve_ports(where: Place, store: Store, config: Path) -> ServePorts:
+    """All ports of `serve`, wired. `config` is the configuration file that the commands it starts read."""
+    from backstay.adapters.calendar import CronCalendar
+    from backstay.adapters.children import OwnCommands
+    from backstay.adapters.postgres.receiver import PgReceivewal
+    from backstay.adapters.postgres.wal_archive import WalFolder
+    from backstay.adapters.postgres.wal_server import PostgresWalServer
+
+    return ServePorts(
+        store, host(), SystemClock(), CronCalendar(), OwnCommands(config, where.home), database(), WalFolder(),
+        PostgresWalServer(), PgReceivewal(),
+    )  # fmt: skip
+
+
+def serve(where: Place, ports: ServePorts, tell: Teller) -> Serve:
+    """Everything that is looked after, before it is told which environments there are."""
+    from backstay.errors import SecretsError
+    from backstay.pipeline.serve import Serve
+    from backstay.pipeline.wal import Watch, WatchOrder
+
+    def watch_of(environment: Environment) -> Watch | None:
+        folder, continuous = wal_folder(where, environment), environment.continuous
+        if folder is None or continuous is None:
+            return None
+        name = continuous.replication_url_secret
+        url = secrets(environment).read().get(name)
+        if not url:
+            raise SecretsError(
+                f"the secret {name} is missing or empty", hint=f"set it in {environment.secrets_file}"
+            )
+
+        def named(kind: str, message: str, **data: Any) -> None:
+            tell(kind, f"{environment.name}: {message}", **data)
+
+        rpo_s = environment.policy.rpo_s
+        order = WatchOrder(environment.app, environment.name, url, folder, continuous, rpo_s)
+        return Watch(ports, order, named)
+
+    return Serve(ports, tell, watch_of, lambda environment: wal_folder(where, environment))
+
+
+def manager(environ: Mapping[str, str]) -> Manager:
+    """The service manager that started us, if one did."""
+    from backstay.adapters.manager import Systemd
+
+    return Systemd(environ)
+
+
+@dataclass(frozen=True, slots=True)
+class DrillPorts:
+    """What a restore drill, and a recovery to a moment, work with."""
+
+    store: Store
+    engine: Engine
+    prober: Prober
+    database: Database
+    scratches: Scratches
+    linter: Linter
+    clock: Clock
+    host: Host
+    archive: WalArchive
+    server: WalServer
+
+
+def drill_ports(where: Place, environment: Environment, store: Store) -> DrillPorts:
+    """All ports of a drill, wired."""
+    from backstay.adapters.postgres.wal_archive import WalFolder
+    from backstay.adapters.postgres.wal_server import PostgresWalServer
+
+    return DrillPorts(
+        store, engine(where, environment), prober(), database(), scratches(where, environment), linter(),
+        SystemClock(), host(), WalFolder(), PostgresWalServer(),
+    )  # fmt: skip
+
+
+def keep_evidence(where: Place, environment: str, name: str, text: str) -> Path:
+    """Write the evidence of a drill where it stays; the path. Raises StoreError when the disk does not obey."""
+    from backstay.adapters.files import write_durably
+    from backstay.errors import StoreError
+
+    folder = where.home / "drills" / environment
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_durably(folder / name, text)
+    except OSError as error:
+        raise StoreError(f"the evidence cannot be written to {folder}: {error.strerror}") from error
+    return folder / name
 
 
 def prober() -> Prober:
@@ -300,7 +450,11 @@ def start_worker(where: Place, deployment: str, work: Callable[[], int], log: Pa
 
     if is_open(where.store):
         raise RuntimeError(f"the state store {where.store} is open while a worker is started")
-    hidden = where.store.passwords if isinstance(where.store, Server) else ()
+    hidden: tuple[Secret, ...] = ()
+    if isinstance(where.store, Server):
+        import backstay.adapters.store.server.writing  # noqa: F401 - before the copy is made, as `preload`
+
+        hidden = where.store.passwords
     return fork_detached(f"backstay worker {deployment} of {where.home}", work, log, hidden)
 
 
@@ -330,8 +484,9 @@ def preload() -> None:
     """Import what every runbook needs before its first effect, so that a worker need not do it."""
     import backstay.adapters.haproxy
     import backstay.adapters.http
+    import backstay.adapters.leftovers
     import backstay.adapters.postgres
-    import backstay.adapters.store.writer
+    import backstay.adapters.store.opening
     import backstay.pipeline.recover
     import backstay.pipeline.rollback  # noqa: F401
 

@@ -60,7 +60,7 @@ def _work_for(where: wiring.Place, deployment_id: str, parent: int, notify: Sequ
     sender = Sender(store, deployment.app, lambda: wiring.receivers(where, notify))
     sender.start()
     try:
-        _work(run, lease)
+        perform(run, lease)
     except LeaseLost as lost:
         _log(f"{lost.message}; this worker does nothing more and ends")
         return lost.exit_status
@@ -99,10 +99,14 @@ def _await_order(store: Store, deployment: str, parent: int) -> Deployment | Non
     return found
 
 
-def _work(run: Run, lease: Lease) -> None:
-    """Do what the deployment needs: its runbook, or its recovery when an earlier worker left it."""
+def perform(run: Run, lease: Lease) -> None:
+    """Do what the deployment needs: its runbook, or its recovery when an earlier worker left it.
+
+    A recovery that fails leaves the deployment as it is, for the next one: it alone weighs where going back leads.
+    """
+    recovering = run.deployment.token != lease.token
     try:
-        if run.deployment.token != lease.token:
+        if recovering:
             from backstay.pipeline.recover import recover
 
             recover(run)
@@ -121,17 +125,19 @@ def _work(run: Run, lease: Lease) -> None:
     except LeaseLost:
         raise
     except BackstayError as error:
+        if recovering:
+            raise
         _reverse(run, error)
-    except Exception as error:  # noqa: BLE001 - the last net: whatever broke, the environment must not stay half-way
+    except Exception as error:  # the last net: whatever broke, the environment must not stay half-way
         report = run.redact("".join(traceback.format_exception(error)))
         print(report, file=sys.stderr, flush=True)
-        _reverse(
-            run,
-            BackstayError(
-                f"internal error ({type(error).__name__}) in deployment {run.id}",
-                hint="the worker's log in the state folder (logs/) has the report",
-            ),
+        broken = BackstayError(
+            f"internal error ({type(error).__name__}) in deployment {run.id}",
+            hint="the worker's log in the state folder (logs/) has the report",
         )
+        if recovering:
+            raise broken from error
+        _reverse(run, broken)
 
 
 def _running(run: Run) -> Run:

@@ -17,7 +17,15 @@ from backstay.pipeline.check import run_checks
 from backstay.pipeline.checks import Subject, checks_of
 from backstay.pipeline.checks.subject import Wanted
 from backstay.ports.store import Store
-from backstay.testing import FakeClock, FakeDatabase, FakeEngine, FakeHost, FakeRouter, FakeSecrets
+from backstay.testing import (
+    FakeClock,
+    FakeDatabase,
+    FakeEngine,
+    FakeHost,
+    FakeRouter,
+    FakeScratches,
+    FakeSecrets,
+)
 
 MIB = 2**20
 URL = "postgresql://shop:hunter2secret@db.example:5433/shop"
@@ -34,6 +42,7 @@ class Site:
     engine: FakeEngine = field(default_factory=FakeEngine)
     router: FakeRouter = field(default_factory=FakeRouter)
     database: FakeDatabase = field(default_factory=FakeDatabase)
+    scratches: FakeScratches = field(default_factory=FakeScratches)
     host: FakeHost = field(default_factory=FakeHost)
     secrets: FakeSecrets = field(
         default_factory=lambda: FakeSecrets(
@@ -74,7 +83,7 @@ class Site:
             environment=self.environment, components=self.components, images=named, id="1234",
             store=self.store, engine=self.engine, router=self.router, database=self.database,
             read_secrets=self.secrets.read, host=self.host, clock=self.clock, home=str(self.home),
-            token=self.token,
+            scratches=self.scratches, token=self.token,
         )  # fmt: skip
 
     def checks(self, wanted: CheckSet = CheckSet.STANDARD) -> dict[str, CheckResult]:

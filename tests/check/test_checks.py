@@ -14,7 +14,7 @@ from backstay.domain.backup import Backup, BackupKind, BackupState
 from backstay.domain.check import failing
 from backstay.domain.environment import Bind
 from backstay.domain.lease import LEASE_TIME_S, Owner, Presence
-from backstay.domain.policy import BUILT_IN, CheckSet, Level
+from backstay.domain.policy import BUILT_IN, CheckSet, Level, Trial
 from backstay.domain.room import Connections, Memory, Space
 from backstay.pipeline.checks import subject as subject_module
 from backstay.ports.engine import EngineInfo
@@ -30,7 +30,7 @@ def test_all_is_well(site: Site) -> None:
     assert list(found) == [
         "variables", "config", "engine", "clock", "registry", "manifest backend", "manifest frontend",
         "artifact backend", "artifact frontend", "disk", "memory", "deployment", "database",
-        "database container", "connections", "network", "ports", "bind", "proxy",
+        "database container", "connections", "scratch", "network", "ports", "bind", "proxy",
             "notify",
     ]  # fmt: skip
 
@@ -86,6 +86,10 @@ def few_connections(site: Site) -> None:
     site.database.connections = Connections(limit=20, reserved=3, used=12, mine=10)
 
 
+def no_scratch_server(site: Site) -> None:
+    site.scratches.fault = "a scratch server of PostgreSQL 15 is needed, but none is installed here"
+
+
 def named_network_missing(site: Site) -> None:
     site.owns_network = False
     site.engine.networks_missing = True
@@ -127,6 +131,7 @@ FAULTS: list[tuple[Callable[[Site], None], dict[str, str], str]] = [
         {"connections": "warning"},
         "5 of 20 connections are free, one more slot needs about 10",
     ),
+    (no_scratch_server, {"scratch": "error"}, "of PostgreSQL 15 is needed"),
     (named_network_missing, {"network": "error"}, "no network 'shop-uat'"),
     (no_ports, {"ports": "error"}, "1 of the 2 loopback ports"),
     (bind_taken, {"bind": "error"}, "taken by nginx (pid 7)"),
@@ -152,8 +157,8 @@ def test_all_faults_at_once_are_told_at_once(site: Site) -> None:
         if spoil not in (limit_beyond_the_host, no_migrate_command):
             spoil(site)
     wanted = {id_ for spoil, found, _ in FAULTS for id_ in found}
-    # An image the registry does not show cannot be looked into; connections need a database that answers.
-    assert wanted - set(site.faults()) == {"artifact backend", "connections"}
+    # An image the registry does not show cannot be looked into; these need a database that answers.
+    assert wanted - set(site.faults()) == {"artifact backend", "connections", "scratch"}
 
 
 def test_an_engine_that_is_down_is_told_once_and_what_needs_it_is_not_checked(site: Site) -> None:
@@ -188,6 +193,15 @@ def test_an_engine_that_hangs_is_told_in_time_and_the_rest_reports(
     assert took < 1.0
 
 
+@pytest.mark.parametrize("trial", list(Trial))
+def test_a_scratch_server_is_looked_for_where_one_is_wanted(site: Site, trial: Trial) -> None:
+    no_scratch_server(site)
+    site.policy = replace(site.policy, rehearsal=trial, verify=Trial.OFF)
+    assert ("scratch" in site.faults()) == (trial is not Trial.OFF)
+    site.components = {name: replace(each, migrate=()) for name, each in site.components.items()}
+    assert ("scratch" in site.faults()) == (trial is Trial.ALWAYS)
+
+
 def test_every_failure_says_what_next(site: Site) -> None:
     for spoil in (
         missing_secret,
@@ -195,6 +209,7 @@ def test_every_failure_says_what_next(site: Site) -> None:
         disk_full,
         little_memory,
         few_connections,
+        no_scratch_server,
         no_ports,
         skew,
     ):

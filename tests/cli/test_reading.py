@@ -25,7 +25,7 @@ QUESTIONS = [
     "plan prod --version v3", "plan prod --version v3 --json", "plan prod --version v3 --component backend",
     "deploy prod --version v3 --dry-run", "deploy prod --version v3 --dry-run --json",
     "rollback prod --dry-run", "rollback prod backend --dry-run --json", "rollback prod --to v1 --dry-run",
-    "lock show prod", "lock show prod --json",
+    "lock show prod", "lock show prod --json", "recover --dry-run", "recover prod --dry-run --json",
     "config check", "config check --json", "config show prod", "config schema", "version",
 ]  # fmt: skip
 

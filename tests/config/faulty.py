@@ -46,6 +46,31 @@ EDITS: Final[dict[str, tuple[str, str, int, str]]] = {
         23,
         "origins[0]: must be an origin in lower case without a path",
     ),
+    "schedule of six fields": (
+        "    secrets: {file: prod.env}",
+        '    secrets: {file: a}\n    schedule: {backup: "0 0 2 * * *"}',
+        23,
+        "schedule.backup: must be a cron expression of five fields",
+    ),
+    "schedule that never comes": (
+        "    secrets: {file: prod.env}",
+        '    secrets: {file: a}\n    schedule: {restore_drill: "0 2 30 2 *"}',
+        23,
+        "schedule.restore_drill: must be a cron expression of five fields",
+    ),
+    "rpo without unit": ("bake: 10m", "rpo: 15", 23, "policy.rpo: must be a duration with a unit"),
+    "continuous with logical backups": (
+        "database: {url_secret: DATABASE_URL}",
+        "database: {url_secret: DATABASE_URL, continuous: true, backup: logical}",
+        15,
+        "database.continuous: needs physical backups",
+    ),
+    "continuous as a number": (
+        "database: {url_secret: DATABASE_URL}",
+        "database: {url_secret: DATABASE_URL, continuous: 1}",
+        15,
+        "database.continuous: must be true or false",
+    ),
     "unknown trigger": ("failed_probes", "failed_probe", 23, 'did you mean "failed_probes"?'),
     "missing image": (
         "    image: registry.example/shop-backend\n",
@@ -279,6 +304,12 @@ EDITS: Final[dict[str, tuple[str, str, int, str]]] = {
 }
 
 TEXTS: Final[dict[str, tuple[str | bytes, int, str]]] = {
+    "continuous without a database": (
+        "app: a\ncomponents: {a: {image: a, port: 1}}\nroutes: [{path: /, component: a}]\n"
+        "environments:\n  dev: {continuous: true}\n",
+        5,
+        "dev.continuous: there is no database to protect",
+    ),
     "empty": ("", 1, "empty; at least app, components and environments are needed"),
     "only a comment": ("# nothing\n", 1, "empty; at least"),
     "a list": ("- app\n", 1, "must be a mapping of keys"),

@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 
 from backstay.config import Severity, check, find, json_schema, load, outline, show, state_home
+from backstay.domain.backup import BackupKind
 from backstay.domain.environment import Bind, DatabaseSource, RegistrySource
+from backstay.domain.objective import Objective
 from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Trial, Triggers
 from backstay.domain.release import Health, Route
+from backstay.domain.schedule import Schedule
 from backstay.domain.smoke import Expectation
+from backstay.domain.wal import Continuous
 from backstay.errors import ConfigError
 from tests.config.samples import FULL, GOOD, written
 
@@ -294,3 +298,46 @@ def test_names_of_the_package_survive_their_use(tmp_path: Path) -> None:
     import backstay.config as package
 
     assert package.show is show and package.check is check and package.load is load
+
+
+SCHEDULED = """
+app: shop
+components: {web: {image: shop, port: 80}}
+routes: [{path: /, component: web}]
+database: {url_secret: A, replication_url_secret: R, continuous: true, base_after: 2g, canary: false}
+environments:
+  dev:
+    secrets: {file: a}
+    continuous: false
+    schedule: {backup: off, restore_drill: "5  4 * * 0"}
+    policy: {rto: 1h, rpo: 90m}
+  prod: {secrets: {file: a}}
+"""
+
+
+def test_schedules_objectives_and_continuous_protection(tmp_path: Path) -> None:
+    path = written(tmp_path, SCHEDULED)
+    dev, prod = (load(path, name, {}).environment for name in ("dev", "prod"))
+    assert (dev.schedule, prod.schedule) == (Schedule(None, "5 4 * * 0"), Schedule("0 2 * * *", "0 4 1 * *"))
+    assert (dev.policy.objective, prod.policy.objective) == (Objective(3600, 5400), Objective(300, 900))
+    assert (dev.continuous, prod.continuous) == (None, Continuous("R", 2 * 1024**3, canary=False))
+    assert dev.database is not None and prod.database is not None
+    assert (dev.database.kind, prod.database.kind) == (None, BackupKind.PHYSICAL)
+
+
+@pytest.mark.parametrize(
+    ("database", "secret"),
+    [
+        ("{url_secret: A}", "A"),
+        ("{url_secret: A, backup_url_secret: B}", "B"),
+        ("{url_secret: A, backup_url_secret: B, replication_url_secret: C}", "C"),
+    ],
+)
+def test_wal_is_received_by_the_role_that_backs_up_unless_another_is_named(
+    database: str, secret: str, tmp_path: Path
+) -> None:
+    text = GOOD.replace("{url_secret: DATABASE_URL}", database).replace(
+        "  dev: {", "  dev: {continuous: true, "
+    )
+    continuous = load(written(tmp_path, text), "dev", {}).environment.continuous
+    assert continuous is not None and continuous.replication_url_secret == secret

@@ -161,6 +161,7 @@ HEADINGS: Final = {
     "Expect": "smoke.expect",
     "Registry": "registry",
     "Environment": "environments.NAME",
+    "Schedule": "environments.NAME.schedule",
     "Router": "environments.NAME.router",
     "Cors": "environments.NAME.cors",
     "Secrets": "environments.NAME.secrets",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from backstay.domain.objective import Objective
 from backstay.domain.policy import (
     BUILT_IN,
     BackupRule,
@@ -34,11 +35,31 @@ def test_a_name_that_is_not_known_is_strict(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "checks", "backup", "smoke", "bake_s", "smoke_every_s", "trial"),
+    ("level", "checks", "backup", "smoke", "bake_s", "smoke_every_s", "trial", "rto_s", "rpo_s"),
     [
-        (Level.BASIC, CheckSet.BASIC, BackupRule.MIGRATION, SmokeSet.ESSENTIAL, 10.0, None, Trial.OFF),
-        (Level.STANDARD, CheckSet.STANDARD, BackupRule.ALWAYS, SmokeSet.FULL, 120.0, None, Trial.MIGRATION),
-        (Level.STRICT, CheckSet.STRICT, BackupRule.ALWAYS, SmokeSet.FULL, 600.0, 5.0, Trial.ALWAYS),
+        (
+            Level.BASIC,
+            CheckSet.BASIC,
+            BackupRule.MIGRATION,
+            SmokeSet.ESSENTIAL,
+            10.0,
+            None,
+            Trial.OFF,
+            1800,
+            86400,
+        ),
+        (
+            Level.STANDARD,
+            CheckSet.STANDARD,
+            BackupRule.ALWAYS,
+            SmokeSet.FULL,
+            120.0,
+            None,
+            Trial.MIGRATION,
+            900,
+            3600,
+        ),
+        (Level.STRICT, CheckSet.STRICT, BackupRule.ALWAYS, SmokeSet.FULL, 600.0, 5.0, Trial.ALWAYS, 300, 900),
     ],
 )
 def test_what_each_level_demands(
@@ -49,9 +70,23 @@ def test_what_each_level_demands(
     bake_s: float,
     smoke_every_s: float | None,
     trial: Trial,
+    rto_s: float,
+    rpo_s: float,
 ) -> None:
-    expected = Policy(level, checks, backup, smoke, bake_s, smoke_every_s, rehearsal=trial, verify=trial)
+    expected = Policy(
+        level,
+        checks,
+        backup,
+        smoke,
+        bake_s,
+        smoke_every_s,
+        rehearsal=trial,
+        verify=trial,
+        rto_s=rto_s,
+        rpo_s=rpo_s,
+    )
     assert BUILT_IN[level] == expected
+    assert expected.objective == Objective(rto_s, rpo_s)
 
 
 def test_when_something_is_tried_first() -> None:

@@ -127,6 +127,23 @@ print(status)
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
+def test_a_copy_that_had_nothing_to_say_leaves_no_log(tmp_path: Path) -> None:
+    program = f"""
+import time
+from pathlib import Path
+from backstay.adapters.detach import exit_status, fork_detached
+log = Path({str(tmp_path / "log")!r})
+pid = fork_detached("story", lambda: 0 if log.exists() else 1, log)
+while (status := exit_status(pid)) is None:
+    time.sleep(0.01)
+print(status, log.exists())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "0 False\n"
+
+
 def test_what_goes_wrong_in_a_copy_stays_there(tmp_path: Path) -> None:
     program = f"""
 import time

@@ -65,7 +65,8 @@ class Town:
     clusters: FakeClusters = field(init=False)
 
     def __post_init__(self) -> None:
-        self.scratches.made = self.database.empty.add
+        # Looked up each time: the crash harness puts another set in its place.
+        self.scratches.made = lambda url: self.database.empty.add(url)
         self.clusters = FakeClusters(self.database)
         self.prober.slot = lambda: self.router.live.value if self.router.live else ""
 

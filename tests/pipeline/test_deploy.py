@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backstay.adapters.store import open_store
 from backstay.domain.deployment import DeploymentState, Wish
 from backstay.domain.slot import Slot
 from backstay.domain.smoke import Answer
@@ -144,6 +145,25 @@ def test_nobody_flips_back_to_a_slot_that_is_dead(town: Town) -> None:
     assert town.serving == BOTH_V2
 
 
+def test_an_old_slot_that_is_away_for_a_moment_is_waited_for(town: Town) -> None:
+    """As when the engine is started anew in the bake: for some seconds nothing it published can be reached."""
+    town.deploy("v1")
+    away: list[float] = []
+
+    def silent(port: int, path: str) -> Answer:
+        if "rollback_triggered" in town.kinds("d2"):
+            away.append(town.clock.elapsed_s)
+            if town.clock.elapsed_s - away[0] < 4:
+                return Answer(error="nothing listens there")
+        return Answer(200)
+
+    town.router.traffic_of[Slot.GREEN] = Traffic(requests=100, errors=20)
+    town.prober.answer = silent
+    ended = town.deploy("v2")
+    assert (ended.state, ended.exit_status) == (DeploymentState.ROLLED_BACK, 20)
+    assert town.serving == BOTH_V1
+
+
 def test_a_wish_to_roll_back_during_the_bake_is_heeded_within_200_ms(town: Town) -> None:
     town.deploy("v1")
     asked_at: list[float] = []
@@ -234,3 +254,19 @@ def test_a_first_deploy_that_fails_in_public_leaves_an_empty_environment(town: T
     assert (ended.exit_status, ended.failed_step) == (20, "public-smoke")
     assert town.router.flips == [Slot.BLUE, Slot.GREEN]
     assert town.serving == {} and not town.engine.containers
+
+
+def test_a_router_that_serves_what_a_new_store_knows_nothing_of_is_left_alone(town: Town) -> None:
+    """The state store was lost. Its successor must not take what serves for an empty slot, at whatever attempt."""
+    town.deploy("v1")
+    town.store.close()
+    for file in town.folder.glob("state.db*"):
+        file.unlink()
+    town.store = open_store(town.folder / "state.db", clock=town.clock)
+    before = set(town.engine.containers)
+    for _ in range(3):
+        ended = town.deploy("v2")
+        assert (ended.state, ended.exit_status) == (DeploymentState.FAILED, 20)
+        assert ended.reason and "the router serves blue" in ended.reason
+        assert ended.hint and "backstay recover" in ended.hint
+    assert (town.router.live, set(town.engine.containers)) == (Slot.BLUE, before)

@@ -12,6 +12,7 @@ from backstay.domain.step import StepState
 from backstay.errors import UsageError
 from backstay.pipeline.begin import Beginner
 from backstay.pipeline.home import elsewhere, home_of
+from backstay.pipeline.maintain import maintain
 from backstay.pipeline.record import as_record
 from backstay.pipeline.resolve import plan_deploy
 from backstay.pipeline.status import status
@@ -111,6 +112,16 @@ def test_what_a_dead_worker_left_is_recovered_at_home(team: Team) -> None:
     assert team.begun == ["d1", "d1"]
 
 
+def test_nobody_else_brings_it_into_order(team: Team) -> None:
+    """Seen from elsewhere all of it is gone; who healed that would start a second router."""
+    team.begin("one", "d1")
+    team.reach_the_router("d1")
+    team.free()
+    with pytest.raises(UsageError, match="lives on control host one"):
+        maintain(team.beginner("two"), APP, ENV, lambda environment: team.town.world)
+    assert team.town.store.lease(APP, ENV) is None
+
+
 def test_a_store_that_is_not_shared_may_have_its_host_renamed(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,9 +138,9 @@ def test_status_elsewhere_says_that_it_cannot_see(team: Team, town: Town) -> Non
     team.begin("one", "d9")
     team.reach_the_router("d9")
 
-    def drift(host: str) -> object:
+    def drift(host: str) -> list[tuple[str, str, str]]:
         look = Look(town.store, town.engine, town.router, town.prober, Named(host), town.clock)
-        return status(look, APP, ENV)["drift"]
+        return [(each["what"], each["expected"], each["found"]) for each in status(look, APP, ENV)["drift"]]
 
-    assert drift("two") == [{"what": "control host", "expected": "one", "found": "two"}]
+    assert drift("two") == [("control host", "one", "two")]
     assert drift("one") == []

@@ -8,17 +8,11 @@ import pytest
 
 from backstay.domain.content import Content, TableContent
 from backstay.domain.deployment import DeploymentState
-from backstay.domain.plan import Restoration
 from backstay.domain.secret import Secret
 from backstay.domain.smoke import Answer
 from backstay.errors import UsageError
-from backstay.pipeline.deploy import STEPS
-from backstay.pipeline.resolve import plan_restore
-from backstay.pipeline.restore import restore
-from backstay.pipeline.run import Run
 from backstay.ports.router import Hold
 from tests.pipeline.conftest import Town
-from tests.pipeline.test_recover import recovered
 
 URL = Secret("postgresql://u:hunter2secret@db/shop")
 
@@ -151,46 +145,3 @@ def test_with_nothing_live_there_is_nothing_to_replace(town: Town) -> None:
     with pytest.raises(UsageError, match="nothing is live") as caught:
         town.restore("any")
     assert "--target" in (caught.value.hint or "")
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing of ours may catch it."""
-
-
-BOOK = (
-    "snapshot", "router", "pull", "restore", "hold", "quiesce", "swap", "start", "stage", "health", "smoke", "switch",
-    "public-smoke", "open",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before its effect", "after its effect"])
-@pytest.mark.parametrize("step", BOOK)
-def test_death_in_any_step_leaves_the_live_database_whole_and_recovery_ends_it(
-    town: Town, backup: str, step: str, after: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Case 8: whatever is live is whole, and is either the one before or the proven one."""
-    old = {c.id for c in town.engine.containers.values()}
-    plan = plan_restore("shop", "dev", Restoration(backup, 7), None, town.store)
-    run, _ = town.begin(plan)
-    cls = type(next(s for s in STEPS if s.name == step))
-    do = cls.do
-
-    def dying(self: object, run: Run) -> object:
-        if after:
-            do(self, run)  # type: ignore[arg-type]
-        raise Killed
-
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(cls, "do", dying)
-        restore(run)
-    assert rows(town) in (3, 10)
-    ended = recovered(town, run)
-    opened = step == "open"
-    assert ended.state is DeploymentState.SUCCEEDED if opened else ended.exit_status == 30
-    assert rows(town) == (3 if opened else 10)
-    assert town.clusters.beside == ({"shop_before_d2": "before"} if opened else {})
-    assert town.router.held is None
-    assert town.serving == {"backend": "v1", "frontend": "v1"}
-    running = {c.id for c in town.engine.containers.values() if c.running}
-    assert running.isdisjoint(old) if opened else running == old
-    assert town.deploy("v2").exit_status == 0

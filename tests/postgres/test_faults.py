@@ -161,11 +161,11 @@ class TestFingerprintsThatTakeTooLong:
     def test_when_the_server_hangs_meanwhile(
         self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def is_taken(self: Snapshot) -> bool:
+        def never_after_a_freeze(snapshot: Snapshot) -> bool:
             server.freeze()
             return False
 
-        monkeypatch.setattr(Snapshot, "is_taken", property(is_taken))
+        monkeypatch.setattr(Snapshot, "is_taken", property(never_after_a_freeze))
         monkeypatch.setattr(dump_module, "PING_EVERY_S", 0.2)
         monkeypatch.setattr(dump_module, "ANSWER_S", 1.0)
         monkeypatch.setattr(PostgresDump, "_write_globals", lambda self, into: None)
@@ -178,15 +178,15 @@ class TestFingerprintsThatTakeTooLong:
     def test_on_request_nothing_is_kept(
         self, database: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        waiting = threading.Event()
+        waiting: list[bool] = []
 
-        def is_taken(self: Snapshot) -> bool:
-            waiting.set()
+        def never(snapshot: Snapshot) -> bool:
+            waiting.append(True)
             return False
 
-        monkeypatch.setattr(Snapshot, "is_taken", property(is_taken))
+        monkeypatch.setattr(Snapshot, "is_taken", property(never))
         with pytest.raises(DatabaseError, match="stopped on request"):
-            dump(database["host"], tmp_path, stopped=waiting.is_set)
+            dump(database["host"], tmp_path, stopped=lambda: bool(waiting))
         assert list(tmp_path.iterdir()) == []
 
 

@@ -174,6 +174,17 @@ class PlainApp:
         )
         return Answer(done.returncode, done.stdout, done.stderr)
 
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start `backstay …` and leave it running."""
+        return subprocess.Popen(
+            self.argv(*words), env=self.env, cwd=self.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def history(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.run("history", "dev", "--json").out)
+        return found
+
     def deploy(self, version: str, *words: str) -> Answer:
         return self.run("deploy", "dev", "--version", version, "--json", *words)
 
@@ -189,6 +200,18 @@ class PlainApp:
 
     def reader(self) -> SqlReader:
         return open_reader(self.home / "state.db")
+
+    def states(self) -> list[str]:
+        """Of all deployments, newest first; read without a command, so that it can be asked often."""
+        with self.reader() as store:
+            return [d.state.value for d in reversed(store.history(self.name, "dev"))]
+
+    def step(self) -> str | None:
+        """The step at which the deployment under way is; None when there is none."""
+        with self.reader() as store:
+            newest = store.history(self.name, "dev")[-1]
+            steps = store.steps(newest.id)
+        return steps[-1].name if steps and not newest.state.is_final else None
 
     def serving(self) -> str | None:
         live = self.status()["live"]

@@ -64,7 +64,7 @@ def test_a_runner_that_cancels_its_job_gets_a_safe_abort(app: PlainApp) -> None:
 def test_ctrl_c_aborts_and_a_second_one_does_not_wait_for_it(app: PlainApp) -> None:
     app.release("v3", sick=True)
     client = started(app, "deploy", "dev", "--version", "v3")
-    until(lambda: at_step(app, "health"))
+    until(lambda: app.step() == "health")
     client.send_signal(signal.SIGINT)
     assert client.wait(20) == 130
     assert "v3 was aborted" in heard(client)
@@ -79,7 +79,7 @@ def test_ctrl_c_aborts_and_a_second_one_does_not_wait_for_it(app: PlainApp) -> N
     assert client.wait(2) == 130
     assert "v4 ended" not in app.migrations, "it left at once"
     assert "the worker goes on aborting" in heard(client)
-    until(lambda: states(app)[0] == "aborted")
+    until(lambda: app.states()[0] == "aborted")
     nothing_is_left_of_it(app)
 
 
@@ -100,6 +100,18 @@ def test_an_abort_from_elsewhere_says_what_it_waits_for(app: PlainApp) -> None:
     nothing_is_left_of_it(app)
 
 
+def test_a_polite_kill_of_the_worker_is_a_wish_to_abort(app: PlainApp) -> None:
+    """As a machine that shuts down sends it."""
+    app.release("v9", sick=True)
+    client = started(app, "deploy", "dev", "--version", "v9")
+    until(lambda: app.step() == "health")
+    [worker] = workers_of(app.home)
+    os.kill(worker, signal.SIGTERM)
+    assert client.wait(20) == 130
+    assert "v9 was aborted" in heard(client)
+    nothing_is_left_of_it(app)
+
+
 def test_a_deployment_outlives_the_ssh_connection_that_began_it(app: PlainApp, sshd: Sshd) -> None:
     """Without a terminal the command writes into nothing from then on; with one it is hung up."""
     app.release("v6", migrates_for_s=1)
@@ -110,9 +122,10 @@ def test_a_deployment_outlives_the_ssh_connection_that_began_it(app: PlainApp, s
         connection = sshd.connect(words, env, terminal=terminal)
         until(lambda version=version: f"{version} began" in app.migrations)  # type: ignore[misc]
         cut(connection)
-        until(lambda version=version: app.serving() == version and workers_of(app.home) == [])  # type: ignore[misc]
+        until(lambda: app.states()[0] == "succeeded" and workers_of(app.home) == [])
         until(lambda: commands_of(app) == [])
-    assert states(app)[:2] == ["succeeded"] * 2
+        assert app.serving() == version
+    assert app.states()[:2] == ["succeeded"] * 2
     assert not (app.home / "reports").exists(), "no error on the way"
     assert app.status()["lock"] is None
 
@@ -121,7 +134,7 @@ def test_a_deployment_outlives_the_ssh_connection_that_began_it(app: PlainApp, s
 def test_ctrl_c_at_any_moment_leaves_nothing_half_begun(app: PlainApp) -> None:
     """Also while the deployment is being recorded and handed over, which takes a few milliseconds somewhere in here."""
     app.release("v8", sick=True)
-    before, began = app.serving(), len(states(app))
+    before, began = app.serving(), len(app.states())
     ends = Counter[str]()
     for delay_s in (0.2 + number * 0.05 for number in range(40)):
         client = started(app, "deploy", "dev", "--version", "v8")
@@ -131,7 +144,7 @@ def test_ctrl_c_at_any_moment_leaves_nothing_half_begun(app: PlainApp) -> None:
         heard(client)
         until(lambda: workers_of(app.home) == [])
         assert app.status()["lock"] is None
-        new = states(app)[: len(states(app)) - began]
+        new = app.states()[: len(app.states()) - began]
         began += len(new)
         ends[new[0] if new else "not begun"] += 1
         assert set(new) <= {"aborted"}, f"after {delay_s:.2f} s"
@@ -172,17 +185,6 @@ def until(true: Callable[[], bool], seconds: float = 30) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-def at_step(app: PlainApp, step: str) -> bool:
-    active = app.status()["deployment"]
-    return active is not None and active["step"] == step
-
-
-def states(app: PlainApp) -> list[str]:
-    """Of all deployments, newest first."""
-    with app.reader() as store:
-        return [d.state.value for d in reversed(store.history(app.name, "dev"))]
 
 
 def nothing_is_left_of_it(app: PlainApp) -> None:

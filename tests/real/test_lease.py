@@ -73,7 +73,7 @@ def test_a_hung_owner_is_watched_then_killed_and_seen_dead_before_it_is_replaced
     assert f"(pid {worker}) hangs: killing it" in answer.err
     assert start_time(worker) is None
     assert app.serving() == "v2"
-    assert states(app)[:2] == ["succeeded", "failed"]
+    assert app.states()[:2] == ["succeeded", "failed"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another host name needs root")
@@ -108,9 +108,9 @@ def test_a_wall_clock_that_was_set_takes_no_living_owners_environment(app: Plain
             refused = at_time(app, jump, *words)
             assert refused.status == 11, refused.err
             assert "for deploy v3" in refused.err and "watching" not in refused.err
-    assert start_time(worker) is not None and states(app)[0] == "running"
+    assert start_time(worker) is not None and app.states()[0] == "running"
     assert at_time(app, "-3d", "abort", "dev").status == 0, "and people are heard whatever their clock says"
-    assert (states(app)[0], app.serving()) == ("aborted", before)
+    assert (app.states()[0], app.serving()) == ("aborted", before)
 
 
 def test_a_worker_whose_clock_is_days_ahead_is_neither_killed_nor_immortal(app: PlainApp) -> None:
@@ -170,16 +170,9 @@ def under_way(
     if elsewhere:
         words = ["unshare", "--uts", "sh", "-c", 'hostname another-host && exec "$@"', "sh", *words]
     subprocess.run(words, env=env or app.env, check=True, capture_output=True)
-    until(lambda: app_step(app) == "health")
+    until(lambda: app.step() == "health")
     [worker] = workers_of(app.home)
     return worker
-
-
-def app_step(app: PlainApp) -> str | None:
-    with app.reader() as store:
-        newest = store.history(app.name, "dev")[-1]
-        steps = store.steps(newest.id)
-        return steps[-1].name if steps else None
 
 
 def held(app: PlainApp) -> Lease:
@@ -187,12 +180,6 @@ def held(app: PlainApp) -> Lease:
         lease = store.lease(app.name, "dev")
     assert lease is not None
     return lease
-
-
-def states(app: PlainApp) -> list[str]:
-    """Of all deployments, newest first."""
-    with app.reader() as store:
-        return [d.state.value for d in reversed(store.history(app.name, "dev"))]
 
 
 def everything(app: PlainApp) -> tuple[object, ...]:

@@ -72,7 +72,7 @@ def test_a_deployment_keeps_a_person_out_until_it_has_ended(shop: Shop) -> None:
     shop.until("baking")
     shop.end_worker()
     answer = shop.run("lock", "release", "dev", "--force")
-    assert answer.status == 11 and "its worker is dead: backstay abort dev recovers" in answer.err
+    assert answer.status == 11 and "its worker is dead: backstay recover dev" in answer.err
     assert shop.run("lock", "acquire", "dev").status == 11
     assert shop.run("abort", "dev").status == 0
     assert shop.run("lock", "acquire", "dev").status == 0

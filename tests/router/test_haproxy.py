@@ -376,6 +376,31 @@ def test_a_client_idle_since_before_a_reload_follows_the_next_switch(
         idle.close()
 
 
+def test_it_tells_what_it_would_do_after_a_restart_where_it_looks_and_whether_it_is_kept(
+    router: HaproxyRouter, port: int, blue: Server, green: Server
+) -> None:
+    both_up(router, port, blue, green)
+    state = router.state()
+    assert state.weights == state.recorded == {Slot.BLUE: 100, Slot.GREEN: 0} and state.kept
+    assert state.addresses == {
+        Slot.BLUE: {"c0": f"127.0.0.1:{blue.port}"},
+        Slot.GREEN: {"c0": f"127.0.0.1:{green.port}"},
+    }
+    router.map_file.write_text(
+        "token 1\nweight_1 100\n"
+    )  # as one leaves it who dies between file and command
+    assert router.state().recorded == {Slot.BLUE: 0, Slot.GREEN: 100}
+    assert router.state().weights == {Slot.BLUE: 100, Slot.GREEN: 0}
+    router.ensure((Bind("127.0.0.1", port),), NONCE, 2)
+    assert router.state().recorded == {Slot.BLUE: 100, Slot.GREEN: 0}
+    os.kill(router.keeper.ask("status")["pid"], signal.SIGKILL)
+    while router.keeper.is_there():
+        time.sleep(0.01)
+    assert router.state().running and not router.state().kept
+    router.ensure((Bind("127.0.0.1", port),), NONCE, 3)
+    assert router.state().kept and get(port)[:2] == (200, "blue /")
+
+
 def test_ensure_never_switches(router: HaproxyRouter, port: int, blue: Server, green: Server) -> None:
     both_up(router, port, blue, green)
     router.map_file.write_text("token 1\nweight_1 100\n")

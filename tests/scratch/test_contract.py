@@ -39,6 +39,8 @@ def test_databases_and_roles_of_its_own_and_nothing_left(
         assert server.go_back("shop")
         assert sql.rows(server.url("shop"), "SELECT count(*) FROM t") == [(10,)]
         assert not server.go_back("shop")
+        server.create("postgres")  # what an application's database may be called, too
+        sql.act(server.url("postgres"), "CREATE TABLE t (n int)")
         left = server.url("shop")
     assert list(root.iterdir()) == []
     server.close()

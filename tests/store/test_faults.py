@@ -170,6 +170,27 @@ print(path.exists())
 
 
 @as_root
+def test_a_disk_without_room_for_the_files_beside_it_is_full_and_not_broken(folder: Path) -> None:
+    """SQLite itself says "disk I/O error" then."""
+    lines = in_own_mounts(
+        'mount -t tmpfs -o size=4m none "$1"',
+        folder,
+        """
+import os
+with store_at(path) as store:
+    begun(store)
+for beside in path.parent.glob("state.db-*"):
+    beside.unlink()
+room = os.statvfs(path.parent)
+(path.parent / "filler").write_bytes(b"x" * (room.f_bavail * room.f_frsize))
+attempt(lambda: store_at(path))
+""",
+    )
+    assert "the disk is full" in lines[0]
+    assert "free some space" in lines[0]
+
+
+@as_root
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_disk_that_may_only_be_read(path: Path, exists: bool) -> None:
     if exists:

@@ -7,6 +7,7 @@ run on.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -125,6 +126,10 @@ def _containerd_settings(folder: Path) -> str:
     )
 
 
+EXTRA_SETTINGS = "BACKSTAY_WORLD_ENGINE"
+"""A variable with settings of dockerd, as JSON, that go before ours."""
+
+
 def _daemon_settings(layout: Layout, state: State) -> dict[str, object]:
     folder, net = layout.engine, state.network
     return {
@@ -145,4 +150,5 @@ def _daemon_settings(layout: Layout, state: State) -> dict[str, object]:
         "cgroup-parent": f"/{state.marker}",
         "log-opts": {"max-size": "20m"},
         "shutdown-timeout": 5,
+        **json.loads(os.environ.get(EXTRA_SETTINGS) or "{}"),
     }

@@ -36,7 +36,7 @@ def up(layout: Layout, say: Say) -> State:
         if state is None:
             return _build(layout, say)
         say("an unfinished or broken world is there; it is removed first")
-        _remove(layout, state, say)
+        remove(layout, state, say)
     return up(layout, say)
 
 
@@ -53,7 +53,7 @@ def down(layout: Layout, say: Say) -> bool:
                 )
             layout.folder.rmdir()
             return False
-        _remove(layout, state, say)
+        remove(layout, state, say)
         return True
 
 
@@ -77,7 +77,7 @@ def problems(layout: Layout, state: State) -> list[str]:
 
 def _build(layout: Layout, say: Say) -> State:
     net = network.plan()
-    registry_port, postgres_port = _free_ports(2)
+    registry_port, postgres_port = free_ports(2)
     state = State(
         world_id=secrets.token_hex(4),
         boot_id=processes.boot_id(),
@@ -98,7 +98,7 @@ def _build(layout: Layout, say: Say) -> State:
         _start_all(layout, state, say)
     except BaseException:
         say("the start failed; what was begun is removed")
-        _remove(layout, state, say)
+        remove(layout, state, say)
         raise
     return state
 
@@ -136,7 +136,7 @@ def _start(name: str, layout: Layout, state: State) -> Mark:
     return postgres.start(layout, state)
 
 
-def _remove(layout: Layout, state: State, say: Say) -> None:
+def remove(layout: Layout, state: State, say: Say) -> None:
     begun = time.monotonic()
     sockets: list[Path] = []
     if state.boot_id == processes.boot_id():
@@ -184,7 +184,7 @@ def _leftovers(layout: Layout, state: State) -> list[str]:
     return left
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(one.getsockname()[1]) for one in held]
     for one in held:

@@ -63,9 +63,14 @@ def start(layout: Layout, state: State) -> Mark:
     with (data / "postgresql.conf").open("a", encoding="utf-8") as settings:
         settings.write(_settings(database, folder))
     (data / "pg_hba.conf").write_text(_access(state.network.pool), encoding="utf-8")
-    return processes.start(
-        [Path(database.bin_dir) / "postgres", "-D", data], layout.log("postgres"), user=database.os_user
-    )
+    return start_again(layout, state)
+
+
+def start_again(layout: Layout, state: State) -> Mark:
+    """Start the server on the cluster that is there."""
+    database = state.postgres
+    argv: list[str | Path] = [Path(database.bin_dir) / "postgres", "-D", layout.postgres / "data"]
+    return processes.start(argv, layout.log("postgres"), user=database.os_user)
 
 
 def await_ready(layout: Layout, state: State, mark: Mark) -> None:

@@ -118,7 +118,7 @@ def end(marks: Collection[Mark], *, first: signal.Signals = signal.SIGTERM, grac
     """Ask, then force, then make sure; WorldError when one of them is still there."""
     for number, seconds in ((first, grace), (signal.SIGKILL, 10.0)):
         for mark in marks:
-            _send(mark, number)
+            send(mark, number)
         if wait_until(lambda: not any(map(alive, marks)), seconds, pause=0.02):
             return
     stuck = [mark.pid for mark in marks if alive(mark)]
@@ -153,7 +153,7 @@ def tail(log: Path, lines: int = 20) -> str:
         return "(no log)"
 
 
-def _send(mark: Mark, number: signal.Signals) -> None:
+def send(mark: Mark, number: signal.Signals) -> None:
     if alive(mark):
         try:
             os.kill(mark.pid, number)

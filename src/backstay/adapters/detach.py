@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
 import signal
@@ -41,9 +42,10 @@ def fork_detached(title: str, work: Callable[[], int], log: Path, hidden: Collec
     """Do `work` in a detached copy of this process, shown as `title` in `ps`; returns its pid.
 
     The copy needs not import again what this process has imported, which is most of the time a start takes. Its
-    exit status is what `work` returns; it never comes back from here. Variables that hold one of `hidden` stay
-    behind, so that nothing the copy starts inherits them. There must be no other thread and no open
-    database here (SQLite's locks do not survive being copied): RuntimeError for what can be seen of that.
+    exit status is what `work` returns; it never comes back from here. A `log` that stayed empty is removed.
+    Variables that hold one of `hidden` stay behind, so that nothing the copy starts inherits them. There must be no
+    other thread and no open database here (SQLite's locks do not survive being copied): RuntimeError for what can be
+    seen of that.
     """
     if threading.active_count() > 1:
         raise RuntimeError("a process with several threads cannot be copied")
@@ -64,6 +66,8 @@ def fork_detached(title: str, work: Callable[[], int], log: Path, hidden: Collec
         traceback.print_exc()
     with contextlib.suppress(OSError):
         sys.stderr.flush()
+        if not log.stat().st_size:
+            log.unlink()
     os._exit(status)
 
 
@@ -77,6 +81,8 @@ def _become_detached(title: str, log: Path) -> None:
         )  # what they mean to a command that follows is not what they mean here
     null = os.open(os.devnull, os.O_RDONLY)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with contextlib.suppress(OSError):  # locked, it is not taken for one whose writer died
+        fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.dup2(null, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)

@@ -25,7 +25,7 @@ def command(settings: Settings, environment: str) -> int:
     from backstay.cli.follow import follow
     from backstay.cli.interrupt import Interrupts
     from backstay.cli.launch import beginner, wait_quietly
-    from backstay.pipeline.begin import unfinished
+    from backstay.pipeline.left import unfinished
 
     found = project(settings, environment)
     store = found.store()
@@ -35,10 +35,10 @@ def command(settings: Settings, environment: str) -> int:
     store.ask(active.id, Wish.ABORT)
     try:
         if _is_unheeded(store, active):
-            beginner(found.where, store, found.receivers(environment)).recover(
+            recovered = beginner(found.where, store, found.receivers(environment)).recover(
                 found.app, environment, lambda dead: wait_quietly(store, dead)
             )
-            return 0
+            return _status(recovered)
     except Locked:
         if _is_unheeded(store, active):
             raise
@@ -48,6 +48,10 @@ def command(settings: Settings, environment: str) -> int:
     with Interrupts(environment, begun=True, asked=True) as interrupts:
         follow(settings, store, active.id, interrupts, after=seen)
     ended = store.deployment(active.id)
+    return _status(ended)
+
+
+def _status(ended: Deployment | None) -> int:
     return 0 if ended is not None and ended.state is not DeploymentState.NEEDS_ATTENTION else 21
 
 

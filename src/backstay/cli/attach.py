@@ -19,7 +19,7 @@ def command(settings: Settings, environment: str) -> int:
     """
     from backstay.cli.follow import follow
     from backstay.cli.interrupt import Interrupts
-    from backstay.pipeline.begin import unfinished
+    from backstay.pipeline.left import unfinished
 
     found = project(settings, environment)
     active = unfinished(found.reader(), found.app, environment)

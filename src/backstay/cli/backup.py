@@ -19,6 +19,7 @@ from backstay.cli.context import open_store
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.progress import Progress
 from backstay.cli.prune import copy, copy_pending, pin, prune
+from backstay.cli.replaced import command as replaced
 from backstay.cli.restore import command as restore
 from backstay.cli.verify import command as verify
 from backstay.domain.backup import WHOLE, Backup, BackupKind, BackupProgress
@@ -132,6 +133,7 @@ def list_(settings: Settings, environment: str) -> int:
 
 
 command.add_command(restore)
+command.add_command(replaced)
 command.add_command(prune)
 command.add_command(pin)
 command.add_command(copy)

@@ -73,6 +73,7 @@ def subject_of(found: Project, application: Application, version: str | None) ->
         host=wiring.host(),
         clock=wiring.clock(),
         home=str(found.where.home),
+        scratches=wiring.scratches(found.where, environment),
     )
 
 

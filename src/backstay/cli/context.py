@@ -67,4 +67,17 @@ def project(settings: Settings, environment: str | None = None) -> Project:
         raise UsageError(
             f"unknown environment {environment!r}", hint=f"{path} has: {', '.join(seen.environments)}"
         )
-    return Project(path, seen.app, seen.environments, wiring.place(os.environ, seen.store))
+    try:
+        where = wiring.place(os.environ, seen.store)
+    except UsageError:
+        if not os.environ.get("BACKSTAY_STORE"):
+            _name_the_line(path, environment or seen.environments[0])
+        raise
+    return Project(path, seen.app, seen.environments, where)
+
+
+def _name_the_line(path: Path, environment: str) -> None:
+    """Read all of the configuration, for whose rules know the line of what is wrong. Raises ConfigError."""
+    from backstay.config import load, state_home
+
+    load(path, environment, os.environ, state_home(os.environ))

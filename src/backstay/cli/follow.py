@@ -77,12 +77,19 @@ def watch(
         if now.state.is_final and not mine:
             return
         if held is not None and mine and (fault := _fault(store, held)):
-            raise NeedsAttention(
-                f"the worker of deployment {deployment} {fault}",
-                hint=f"the next deploy, rollback or abort of {now.environment} recovers it first",
-                state=f"{now.environment} is {now.state}; what served goes on serving",
-            )
+            raise _left(now, f"the worker of deployment {deployment} {fault}")
+        if not mine and not _must(store.deployment(deployment)).state.is_final:
+            raise _left(now, f"nobody works on deployment {deployment} any more")
         time.sleep(POLL_S)
+
+
+def _left(now: Deployment, what: str) -> NeedsAttention:
+    """What to say of a deployment that lost its worker before its end."""
+    return NeedsAttention(
+        what,
+        hint=f"backstay recover {now.environment} brings it to an end",
+        state=f"{now.environment} is {now.state}; what served goes on serving",
+    )
 
 
 def _fault(store: Reader, held: Lease) -> str | None:

@@ -16,6 +16,8 @@ Examples:
   backstay init                     a first backstay.yml in this folder
   backstay init --app shop
   backstay init --github            the scripts, below the root of the repository
+  backstay init --systemd           units for this host, on standard output
+  backstay init --systemd --timers --dir units
 """
 SECRETS = ".secrets/"
 
@@ -24,12 +26,41 @@ SECRETS = ".secrets/"
 @click.option("--app", metavar="NAME", help="Name of the application (default: from that of the folder).")
 @click.option("--github", is_flag=True, help="Write the five scripts into .github/scripts instead.")
 @click.option("--force", is_flag=True, help="With --github: replace scripts that are there and differ.")
+@click.option(
+    "--systemd", is_flag=True, help="Write units for this host instead: serve, and recovery after a boot."
+)
+@click.option(
+    "--timers", is_flag=True, help="With --systemd: timers for backups and drills, in place of serve."
+)
+@click.option(
+    "--dir",
+    "folder",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="With --systemd: write files there instead of to standard output.",
+)
 @with_common_options
-def command(settings: Settings, app: str | None, github: bool, force: bool) -> int:
-    """Write a first backstay.yml to fill in; with --github, the scripts that workflows call.
+def command(
+    settings: Settings,
+    app: str | None,
+    github: bool,
+    force: bool,
+    systemd: bool,
+    timers: bool,
+    folder: Path | None,
+) -> int:
+    """Write a first backstay.yml to fill in; with --github, the scripts that workflows call; with --systemd, units.
 
-    A backstay.yml that is there already is never overwritten.
+    A backstay.yml that is there already is never overwritten, and nothing is ever installed.
     """
+    if systemd:
+        from backstay.cli.units import units
+
+        if github or app is not None or force:
+            raise UsageError("--systemd goes with --timers and --dir alone")
+        return units(settings, timers, folder)
+    if timers or folder is not None:
+        raise UsageError("--timers and --dir go with --systemd")
     if github and app is not None:
         raise UsageError(
             "--app has no meaning with --github", hint="the scripts are the same for every application"

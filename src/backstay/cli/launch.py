@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from backstay.ports.store import Store
 from backstay.worker import work
 
 ADOPT_DEADLINE_S = 20.0
+KEPT_LOGS = 100
+"""How many logs of workers are kept; one is left only by a worker that had something to say, or was killed."""
 
 
 @dataclass
@@ -44,8 +47,9 @@ class Prepared:
         before; if not, the worker sees that we are gone."""
         if error is not None and not (isinstance(error, Left) and error.begun):
             wiring.dismiss(self.pid)
-            if self.log.exists() and not self.log.stat().st_size:
-                self.log.unlink()
+            with contextlib.suppress(FileNotFoundError):
+                if not self.log.stat().st_size:
+                    self.log.unlink()
 
     def beginner(self, store: Store) -> Beginner:
         """A Beginner whose deployment of our id goes to the prepared worker; any other one gets a worker of its own."""
@@ -104,6 +108,9 @@ def _say(text: str) -> None:
 def _log(where: wiring.Place, deployment: str) -> Path:
     logs = where.home / "logs"
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for old in sorted(logs.glob("worker-*.log"))[:-KEPT_LOGS]:  # their names begin with the time
+        with contextlib.suppress(OSError):
+            old.unlink()
     return logs / f"worker-{deployment}.log"
 
 

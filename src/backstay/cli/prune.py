@@ -13,10 +13,11 @@ from backstay.cli.options import Settings, with_common_options
 from backstay.cli.progress import Progress
 from backstay.domain.backup import WHOLE, Backup
 from backstay.domain.size import format_bytes
-from backstay.errors import ConfigError, UsageError
+from backstay.errors import ConfigError, DatabaseError, UsageError
 
 if TYPE_CHECKING:
     from backstay.cli.backup import Target
+    from backstay.domain.environment import Environment
     from backstay.pipeline.prune import Teller
     from backstay.ports.store import Store
 
@@ -57,6 +58,8 @@ def prune(settings: Settings, environment: str, dry_run: bool, unverified: bool)
             )
         finally:
             store.close()
+    if not dry_run and target.settings is not None and target.settings.database is not None:
+        _prune_replaced(target.where, target.settings, progress)
     if settings.json:
         click.echo(json.dumps([backup_document(row) for row in gone]))
         return 0
@@ -64,6 +67,20 @@ def prune(settings: Settings, environment: str, dry_run: bool, unverified: bool)
         progress.say(f"would go: {_line(row)}")
     progress.say(_summary(gone, dry_run))
     return 0
+
+
+def _prune_replaced(where: wiring.Place, environment: Environment, progress: Progress) -> None:
+    """Replaced databases whose time is over; a server that does not answer keeps nobody from removing backups."""
+    from backstay.cli.replaced import admin_url
+    from backstay.pipeline.replaced import prune_replaced
+
+    try:
+        ports = wiring.replaced_ports(wiring.open_reader(where))
+        prune_replaced(
+            ports, environment, admin_url(environment), lambda kind, message: progress.say(message)
+        )
+    except (ConfigError, DatabaseError) as error:
+        progress.say(f"replaced databases were not looked at: {error.message}")
 
 
 @click.command(epilog="\b\nExamples:\n  backstay backup pin prod ID\n  backstay backup pin prod ID --off\n")

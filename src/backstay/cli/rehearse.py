@@ -78,8 +78,7 @@ def _plan(found: Project, application: Application, version: str, only: tuple[st
 
 def _backup(world: World, application: Application, id_: str | None, version: str, tell: _Shown) -> Backup:
     """The backup that was named, or one made now: the data as they are."""
-    from backstay.cli.backup import order_of
-    from backstay.pipeline.backup import back_up
+    from backstay.pipeline.backup import back_up, order_of
 
     environment = application.environment
     if id_ is not None:
@@ -90,7 +89,13 @@ def _backup(world: World, application: Application, id_: str | None, version: st
             f"there is no backup {id_!r} of {environment.name}",
             hint=f"backstay backup list {environment.name}",
         )
-    order = order_of(environment, f"to rehearse {version}")
+    source, secrets = environment.database, world.secrets.read()
+    if source is None or source.backup_url_secret not in secrets:
+        raise CheckFailed(
+            f"secrets missing: {source.backup_url_secret if source else 'of the database'}",
+            hint=f"set them in {environment.secrets_file}",
+        )
+    order = order_of(environment, secrets[source.backup_url_secret], f"to rehearse {version}")
     return back_up(world, order, world.store.record_backup, tell)
 
 

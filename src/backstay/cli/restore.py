@@ -11,6 +11,7 @@ import click
 from backstay import wiring
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
+from backstay.cli.replaced import admin_url
 from backstay.domain.backup import BackupKind
 from backstay.errors import BackupFailed, ConfigError, UsageError
 
@@ -26,13 +27,17 @@ Examples:
   backstay backup restore prod ID --accept-loss 14
   backstay backup restore prod ID --version v2 --accept-loss 14
   backstay backup restore prod ID --target secret:SCRATCH_URL
+  backstay backup restore prod --at 2026-11-23T14:05:30Z --accept-loss 14
 """
 SECRET = "secret:"
 
 
 @click.command(name="restore", epilog=EPILOG)
 @click.argument("environment", metavar="ENV")
-@click.argument("backup", metavar="ID")
+@click.argument("backup", metavar="[ID]", required=False)
+@click.option(
+    "--at", metavar="TIME", help="Instead of ID: as it was at this moment, such as 2026-11-23T14:05:30Z."
+)
 @click.option(
     "--target",
     metavar="URL",
@@ -51,14 +56,15 @@ SECRET = "secret:"
 def command(
     settings: Settings,
     environment: str,
-    backup: str,
+    backup: str | None,
+    at: str | None,
     target: str | None,
     version: str | None,
     accept_loss: int | None,
     dry_run: bool,
     yes: bool,
 ) -> int:
-    """Put backup ID in the place of the live database of ENV, or restore it elsewhere.
+    """Put backup ID, or the moment --at, in the place of the live database of ENV, or restore it elsewhere.
 
     It is restored beside the live one, compared, and swapped in while requests wait. What was live is kept. Rows that
     were written since are never lost without --accept-loss naming how many.
@@ -66,14 +72,26 @@ def command(
     from backstay.pipeline.restorable import find_backup
 
     found = project(settings, environment)
-    row = find_backup(found.reader(), found.app, environment, backup)
     application = found.application(environment)
-    if row.kind is BackupKind.PHYSICAL and not dry_run:
-        row = _extracted(settings, found, application.environment, row)
+    if at is not None:
+        from backstay.cli.moment import backup_at, parse_moment, show_reach
+
+        if backup is not None:
+            raise UsageError("name a backup, or a moment by --at")
+        moment = parse_moment(at)
+        if dry_run:
+            return show_reach(settings, found, application.environment, moment)
+        row = backup_at(settings, found, application.environment, moment)
+    elif backup is not None:
+        row = find_backup(found.reader(), found.app, environment, backup)
+        if row.kind is BackupKind.PHYSICAL and not dry_run:
+            row = _extracted(settings, found, application.environment, row)
+    else:
+        raise UsageError("name a backup, or a moment by --at", hint=f"backstay backup list {environment}")
     if target is not None:
         if version or accept_loss is not None or dry_run:
             raise UsageError("--target goes with none of --version, --accept-loss and --dry-run")
-        return _elsewhere(settings, application.environment, row, target)
+        return _elsewhere(settings, found, application.environment, row, target)
     seen = _look(found, application.environment, row, accept_loss)
     if dry_run:
         return _show(settings, application, found, seen, version)
@@ -134,12 +152,7 @@ def _begin(
 def _look(found: Project, environment: Environment, backup: Backup, accepted: int | None) -> Restorable:
     from backstay.pipeline.restorable import look
 
-    if environment.database is None:
-        raise ConfigError(
-            f"{environment.app} has no database",
-            hint="name it in backstay.yml: database: {url_secret: NAME_OF_THE_SECRET}",
-        )
-    live = _secret(environment, environment.database.admin)
+    live = admin_url(environment)
     ports = wiring.restore_ports(found.reader())
     return look(ports, environment, backup, live, found.environments, accepted)
 
@@ -188,10 +201,13 @@ def _confirm(settings: Settings, environment: str, seen: Restorable, yes: bool) 
         raise UsageError("not confirmed", hint="nothing was changed")
 
 
-def _elsewhere(settings: Settings, environment: Environment, backup: Backup, target: str) -> int:
+def _elsewhere(
+    settings: Settings, found: Project, environment: Environment, backup: Backup, target: str
+) -> int:
     from backstay.cli.progress import Progress
     from backstay.domain.duration import format_duration
     from backstay.domain.secret import Secret
+    from backstay.pipeline.dumped import DumpWanted
     from backstay.pipeline.elsewhere import restore_elsewhere
 
     progress = Progress(settings)
@@ -204,9 +220,14 @@ def _elsewhere(settings: Settings, environment: Environment, backup: Backup, tar
                 "who may list this host's processes sees the password in --target; secret:NAME hides it"
             )
     with progress:
-        limits, source = environment.policy.backup_limits, environment.database
-        identity = source.identity_in(wiring.secrets(environment).read()) if source else None
-        proof = restore_elsewhere(wiring.elsewhere_ports(), backup, into, limits, identity=identity)
+        source = environment.database
+        wanted = DumpWanted(
+            source.scratch if source else "auto",
+            environment.policy.backup_limits,
+            source.identity_in(wiring.secrets(environment).read()) if source else None,
+        )
+        ports = wiring.verify_ports(found.store(), found.where, environment)
+        proof = restore_elsewhere(ports, backup, into, wanted)
     if settings.json:
         click.echo(json.dumps(proof.as_document()))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,10 @@ from backstay import wiring
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
 from backstay.domain.duration import format_duration
+from backstay.errors import ConfigError
+
+if TYPE_CHECKING:
+    from backstay.domain.environment import Environment
 
 HELD = {
     "writes": "what would write waits, then gets the maintenance page",
@@ -40,7 +44,25 @@ def _look(found: Project, environment: str) -> dict[str, Any]:
     from backstay.pipeline.status import status
 
     look = wiring.look(found.where, found.app, environment)
-    return status(look, found.app, environment)
+    return {**status(look, found.app, environment), "objectives": _objectives(found, environment)}
+
+
+def _objectives(found: Project, environment: str) -> dict[str, Any] | None:
+    """What protects the environment, by the policy that is in force or, where the file has a fault, was when the live
+    release came; None where there is no database."""
+    from backstay.pipeline.objective import objectives
+
+    reader = found.reader()
+    settings: Environment | None
+    try:
+        settings = found.application(environment).environment
+    except ConfigError:
+        serving = reader.slots(found.app, environment).serving
+        settings = reader.environment_of(serving.deployment) if serving is not None else None
+    if settings is None or settings.database is None:
+        return None
+    ports, folder = wiring.protection_ports(reader), wiring.wal_folder(found.where, settings)
+    return objectives(ports, found.app, environment, settings.policy.objective, folder)
 
 
 def _show(document: dict[str, Any]) -> None:
@@ -57,16 +79,44 @@ def _show(document: dict[str, Any]) -> None:
         click.echo(
             f"  under way {active['id']} ({active['release']}): {active['state']}, step {active['step']}, worker {life}"
         )
+        if foreseen := active["recovery"]:
+            course = foreseen["course"] or "refused"
+            click.echo(
+                f"            backstay recover {document['environment']} → {course}: {foreseen['why']}"
+            )
     if lock := document["lock"]:
         click.echo(f"  locked    by {lock['owner']} for {lock['purpose']}, until {lock['expires_at']}")
     if backup := document["last_backup"]:
         click.echo(f"  backup    {backup['id']} ({backup['state']}, {format_duration(backup['age_s'])} old)")
         if backup["notice"]:
             click.echo(f"  notice    {backup['notice']}")
+    _show_objectives(document["objectives"])
     for difference in document["drift"]:
+        cure = f" (backstay recover: {difference['cure']})" if difference["cure"] else ""
         click.echo(
-            f"  DRIFT     {difference['what']}: expected {difference['expected']}, found {difference['found']}"
+            f"  DRIFT     {difference['what']}: expected {difference['expected']}, found {difference['found']}{cure}"
         )
+
+
+def _show_objectives(objectives: dict[str, Any] | None) -> None:
+    if objectives is None:
+        return
+    for name in ("rpo", "rto"):
+        measure = objectives[name]
+        word = "BROKEN" if measure["standing"] == "broken" else measure["standing"]
+        click.echo(f"  {name.upper():<9} {word}: {measure['detail']}")
+    if wal := objectives["continuous"]:
+        window = wal["window"][-1:]
+        reach = f", back to any moment from {window[0]['from']} to {window[0]['to']}" if window else ""
+        why = f": {wal['message']}" if wal["message"] else ""
+        click.echo(f"  WAL       {wal['flow']}{why}{reach}")
+        if wal["gap"]:
+            click.echo(f"  GAP       {wal['gap']}")
+    for alarm in objectives["alarms"]:
+        click.echo(f"  ALARM     {alarm['message']} (since {alarm['since'][:19]}Z)")
+    for duty in objectives["duties"]:
+        if duty["state"] == "overdue":
+            click.echo(f"  OVERDUE   {duty['duty']} since {duty['due_at'][:10]}")
 
 
 def _show_slot(label: str, slot: dict[str, Any] | None) -> None:

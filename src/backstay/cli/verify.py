@@ -45,8 +45,7 @@ def command(settings: Settings, environment: str, backup: str | None, every: boo
     progress = Progress(settings)
     order = _order(target, progress)
     store = open_store(target.where)
-    application = target.project.application(environment) if target.project else None
-    ports = wiring.verify_ports(store, target.where, application.environment if application else None)
+    ports = wiring.verify_ports(store, target.where, target.settings)
     with ended_politely(), progress:
         from backstay.pipeline.verify import verify
 
@@ -62,11 +61,9 @@ def command(settings: Settings, environment: str, backup: str | None, every: boo
 
 
 def _order(target: Target, progress: Progress) -> VerifyOrder:
-    from backstay.domain.policy import BUILT_IN, default_level
     from backstay.pipeline.verify import VerifyOrder
 
-    settings = target.project.application(target.environment).environment if target.project else None
-    policy = settings.policy if settings else BUILT_IN[default_level(target.environment)]
+    settings = target.settings
     where = settings.database.scratch if settings and settings.database else "auto"
 
     def told(now: object) -> None:
@@ -76,7 +73,7 @@ def _order(target: Target, progress: Progress) -> VerifyOrder:
     identity = None
     if settings and settings.database and settings.database.identity_secret:
         identity = settings.database.identity_in(wiring.secrets(settings).read())
-    return VerifyOrder(where, policy.backup_limits, identity, progress=told)
+    return VerifyOrder(where, target.policy.backup_limits, identity, progress=told)
 
 
 def _chosen(backups: list[Backup], environment: str, id_: str | None, every: bool) -> list[Backup]:

@@ -12,8 +12,10 @@ from backstay.domain.backup import BackupKind
 from backstay.domain.notification import Channel
 from backstay.domain.policy import BackupRule, CheckSet, Level, Policy, SmokeSet, Trial, Triggers
 from backstay.domain.release import Component, Health, Route
+from backstay.domain.schedule import Schedule
 from backstay.domain.secret import Secret
 from backstay.domain.smoke import Expectation, SmokeTest
+from backstay.domain.wal import Continuous
 
 
 def application(config: schema.Config, name: str, path: Path, home: Path) -> domain.Application:
@@ -45,12 +47,14 @@ def _environment(full: schema.Config, name: str, *, owns_network: bool) -> domai
         backups=str(given.backups),
         url=given.url,
         secrets_file=given.secrets.file if given.secrets else None,
-        database=_database(full.database),
+        database=_database(full.database, is_continuous=bool(given.continuous)),
         registry=_registry(full.registry) if given.engine == "docker" else None,
         engine=given.engine,
         smoke=tuple(_smoke(test) for test in full.smoke),
         channels=tuple(_channel(url) for url in _receivers(given.notify)),
         cors=tuple(given.cors.origins) if given.cors else (),
+        schedule=Schedule(_cron(given.schedule.backup), _cron(given.schedule.restore_drill)),
+        continuous=_continuous(full.database) if given.continuous else None,
     )
 
 
@@ -63,22 +67,34 @@ def _channel(url: Secret) -> Channel:
     return Channel(url.reveal().partition("://")[0].lower(), url.fingerprint())
 
 
-def _database(given: schema.Database | None) -> domain.DatabaseSource | None:
+def _database(given: schema.Database | None, *, is_continuous: bool) -> domain.DatabaseSource | None:
+    """Where WAL is received, backups are physical unless the file says otherwise: WAL can be replayed on no other."""
     if given is None:
         return None
     copy = given.copy_
+    kind = None if given.backup == "auto" else BackupKind(given.backup)
     return domain.DatabaseSource(
         url_secret=given.url_secret,
         backup_url_secret=str(given.backup_url_secret),
         scratch=given.scratch,
         admin_url_secret=str(given.admin_url_secret),
-        kind=None if given.backup == "auto" else BackupKind(given.backup),
+        kind=BackupKind.PHYSICAL if kind is None and is_continuous else kind,
         encrypt_to=tuple(given.encrypt_to),
         identity_secret=given.identity_secret,
         copy=domain.CopyCommand(tuple(copy.command), tuple(copy.secrets), float(copy.deadline))
         if copy
         else None,
     )
+
+
+def _continuous(given: schema.Database | None) -> Continuous | None:
+    if given is None:
+        return None
+    return Continuous(str(given.replication_url_secret), int(given.base_after), given.canary)
+
+
+def _cron(given: str) -> str | None:
+    return None if given == "off" else given
 
 
 def _registry(given: schema.Registry | None) -> domain.RegistrySource | None:
@@ -142,6 +158,8 @@ def _policy(given: schema.Policy) -> Policy:
         keep_backups=given.keep_backups or 0,
         backup_deadline_s=_seconds(given.backup_deadline),
         backup_stall_s=_seconds(given.backup_stall),
+        rto_s=_seconds(given.rto),
+        rpo_s=_seconds(given.rpo),
         backup_checksums=bool(given.backup_checksums),
         lease_s=_seconds(given.lease),
         rehearsal=Trial(given.rehearsal or ""),

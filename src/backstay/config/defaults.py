@@ -24,6 +24,7 @@ def filled(config: schema.Config, name: str, folder: Path, home: Path) -> schema
             "network": given.network or f"{config.app}-{name}",
             "policy": _policy(given.policy, name),
             "backups": _backups(config, name, folder, home),
+            "continuous": _continuous(config, given),
             "secrets": given.secrets and schema.Secrets(file=str(folder / given.secrets.file)),
         }
     )
@@ -44,8 +45,19 @@ def filled(config: schema.Config, name: str, folder: Path, home: Path) -> schema
 
 def _database(given: schema.Database) -> schema.Database:
     backup = given.backup_url_secret or given.url_secret
-    update = {"backup_url_secret": backup, "admin_url_secret": given.admin_url_secret or backup}
+    update = {
+        "backup_url_secret": backup,
+        "admin_url_secret": given.admin_url_secret or backup,
+        "replication_url_secret": given.replication_url_secret or backup,
+    }
     return given.model_copy(update=update)
+
+
+def _continuous(config: schema.Config, given: schema.Environment) -> bool:
+    """What the environment says goes before what the database says; without a database there is nothing to receive."""
+    if config.database is None:
+        return False
+    return config.database.continuous if given.continuous is None else given.continuous
 
 
 def level_of(policy: schema.Policy, environment: str) -> domain.Level:

@@ -76,6 +76,7 @@ Url = Annotated[str, PlainValidator(values.url), _URL]
 Origin = Annotated[str, PlainValidator(values.origin), _string(r"\*|https?://[^/?#\s@]+")]
 Network = Annotated[str, PlainValidator(values.network), _FILLED]
 NotifyUrl = Annotated[str, PlainValidator(values.notify_url), _URL]
+Cron = Annotated[str, PlainValidator(values.cron), _string(r"off|\S+(\s+\S+){4}")]
 Scratch = Annotated[
     str, PlainValidator(values.scratch), _string("(auto|url:[A-Za-z_][A-Za-z0-9_]*|container:.+)")
 ]

@@ -187,6 +187,23 @@ def _runs_as_process(
             yield document.problem((*at, key), f"{engine} {cannot}; {cure}")
 
 
+def _continuous(document: Document) -> Iterator[Problem]:
+    """Without a database there is no write-ahead log to receive, and without physical backups nothing to replay it
+    on."""
+    has_database = document.get("database") is not None
+    wanted = [("database",), *(("environments", name) for name in document.mapping("environments"))]
+    for where in wanted:
+        at: KeyPath = (*where, "continuous")
+        if document.get(*at) not in (True, "true"):
+            continue
+        if not has_database:
+            message = "there is no database to protect: name it by database.url_secret"
+            yield document.problem(at, message, value=True)
+        elif document.get("database", "backup") == "logical":
+            message = "needs physical backups, and database.backup is logical"
+            yield document.problem(at, message, value=True)
+
+
 def _store(document: Document) -> Iterator[Problem]:
     store = document.get("store")
     scheme = store.partition("://")[0] if isinstance(store, str) and "://" in store else None
@@ -195,4 +212,14 @@ def _store(document: Document) -> Iterator[Problem]:
         yield document.problem(("store",), message, value=True)
 
 
-_RULES: Final[tuple[Rule, ...]] = (_routes, _components, _engines, _smoke, _secrets, _copy, _ports, _store)
+_RULES: Final[tuple[Rule, ...]] = (
+    _continuous,
+    _routes,
+    _components,
+    _engines,
+    _smoke,
+    _secrets,
+    _copy,
+    _ports,
+    _store,
+)

@@ -17,6 +17,7 @@ from backstay.config.fields import (
     CheckChoice,
     Count,
     CountOrNone,
+    Cron,
     Duration,
     Engine,
     Every,
@@ -133,6 +134,21 @@ class Database(Section):
         "Name of the secret with the URL by which this host reaches the same database, with a role that may"
         " dump; the same as url_secret when not given.",
         None,
+    )
+    continuous: Flag = key(
+        "Receive the database's write-ahead log all the time (a server of one's own); an environment may say"
+        " otherwise.",
+        False,
+    )
+    replication_url_secret: Variable | None = key(
+        "Name of the secret with the URL of a role that may replicate; the same as backup_url_secret when not given.",
+        None,
+    )
+    base_after: Memory = key(
+        "How much write-ahead log may come after a base backup before the next one.", "10g"
+    )
+    canary: Flag = key(
+        "With continuous: write a row each minute into backstay.canary, for drills to look for.", True
     )
     backup: BackupEngine = key(
         "How to back up: logical (one database, by pg_dump), physical (the whole server's files, by pg_basebackup),"
@@ -273,8 +289,19 @@ class Policy(Section):
         "Take rows and checksums of every table with a logical backup, which is what a restore is compared with.",
         None,
     )
+    rto: SomeTime | None = key("How long a recovery may take; measured by drills.", None)
+    rpo: SomeTime | None = key(
+        "How much work may be lost; what backups and continuous protection hold.", None
+    )
     accept: list[FilledText] = group("Ids of checks whose warnings do not fail a strict environment.", list)
     triggers: Triggers = group("What reverses a release while it bakes.", Triggers)
+
+
+class Schedule(Section):
+    """When `backstay serve` does what; cron expressions of five fields, in UTC, or off."""
+
+    backup: Cron = key("When to back up, whatever the RPO wants besides.", "0 2 * * *")
+    restore_drill: Cron = key("When to restore the newest backup into scratch, and measure.", "0 4 1 * *")
 
 
 class Environment(Section):
@@ -293,6 +320,8 @@ class Environment(Section):
         "URLs of receivers of notifications, of any kind Apprise knows; kept secret.", list
     )
     policy: Policy = group("How careful to be.", Policy)
+    schedule: Schedule = group("When to do what.", Schedule)
+    continuous: Flag | None = key("Whether to receive the write-ahead log here; else as database says.", None)
     ports: PortRange = key("Loopback ports that containers are published on.", "20000-20999")
     backups: FilledText | None = key("Folder for this environment's backups; relative to backstay.yml.", None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -105,6 +106,31 @@ def smoke_every(value: Any) -> Seconds | str:
     if value is False or value == "off":
         return "off"
     return some_time(value)
+
+
+def flag(value: Any) -> bool:
+    """YAML's own true and false; as text when they come from a variable."""
+    if isinstance(value, bool):
+        return value
+    if value not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return bool(value == "true")
+
+
+def cron(value: Any) -> str:
+    """A cron expression of five fields, or `off`."""
+    if value is False or value == "off":
+        return "off"
+    from cronsim import CronSim, CronSimError
+
+    fields = value.split() if isinstance(value, str) else []
+    try:
+        if len(fields) == 5:
+            next(CronSim(" ".join(fields), datetime(2000, 1, 1, tzinfo=UTC)))
+            return " ".join(fields)
+    except (CronSimError, StopIteration):
+        pass
+    raise ValueError('must be a cron expression of five fields, like "0 2 * * *", or off')
 
 
 def memory(value: Any) -> Bytes:
@@ -270,12 +296,6 @@ def scratch(value: Any) -> str:
             "must be auto, url:SECRET (the name of a secret that holds the URL) or container:IMAGE"
         )
     return value
-
-
-def flag(value: Any) -> bool:
-    if value not in (True, False, "true", "false"):
-        raise ValueError("must be true or false")
-    return value in (True, "true")
 
 
 def age_recipient(value: Any) -> str:

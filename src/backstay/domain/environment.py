@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backstay.domain.backup import BackupKind
 from backstay.domain.notification import Channel
 from backstay.domain.policy import Policy
 from backstay.domain.release import Component, Route
+from backstay.domain.schedule import Schedule
 from backstay.domain.secret import Secret
 from backstay.domain.smoke import SmokeTest
+from backstay.domain.wal import Continuous
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class Environment:
     smoke: tuple[SmokeTest, ...] = ()
     channels: tuple[Channel, ...] = ()
     cors: tuple[str, ...] = ()
+    schedule: Schedule = field(default_factory=Schedule)
+    continuous: Continuous | None = None
 
 
 @dataclass(frozen=True, slots=True)

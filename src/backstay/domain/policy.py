@@ -8,6 +8,7 @@ from typing import Final
 
 from backstay.domain.backup import BackupLimits
 from backstay.domain.lease import LEASE_TIME_S
+from backstay.domain.objective import Objective
 
 
 class Level(StrEnum):
@@ -104,6 +105,12 @@ class Policy:
     verify: Trial = Trial.OFF
     long_lock_s: float = 1.0
     longest_lock_s: float = 10.0
+    rto_s: float = 300.0
+    rpo_s: float = 900.0
+
+    @property
+    def objective(self) -> Objective:
+        return Objective(self.rto_s, self.rpo_s)
 
     @property
     def backup_limits(self) -> BackupLimits:
@@ -112,7 +119,14 @@ class Policy:
 
 BUILT_IN: Final = {
     Level.BASIC: Policy(
-        Level.BASIC, CheckSet.BASIC, BackupRule.MIGRATION, SmokeSet.ESSENTIAL, bake_s=10.0, smoke_every_s=None
+        Level.BASIC,
+        CheckSet.BASIC,
+        BackupRule.MIGRATION,
+        SmokeSet.ESSENTIAL,
+        bake_s=10.0,
+        smoke_every_s=None,
+        rto_s=1800.0,
+        rpo_s=86400.0,
     ),
     Level.STANDARD: Policy(
         Level.STANDARD,
@@ -121,6 +135,8 @@ BUILT_IN: Final = {
         SmokeSet.FULL,
         bake_s=120.0,
         smoke_every_s=None,
+        rto_s=900.0,
+        rpo_s=3600.0,
         rehearsal=Trial.MIGRATION,
         verify=Trial.MIGRATION,
     ),

@@ -233,3 +233,14 @@ def too_much(
         f"restoring {backup} would change {loss.rows} rows written since{at_most}: {loss}; {said}",
         f"backstay backup restore {environment} {backup} --accept-loss {loss.rows} accepts exactly that",
     )
+
+
+def is_expired(mark: Mark, age_s: float, keep_s: float, *, is_under_way: bool) -> bool:
+    """Whether a database beside the live one may go. `is_under_way`: its deployment has not ended.
+
+    What was live, and what was taken back, stays for `keep_s` seconds: somebody may want to look, or go back. A
+    restored one that its deployment left behind is the copy of a backup, and goes at once.
+    """
+    if is_under_way:
+        return False
+    return mark.role is Role.RESTORED or age_s > keep_s

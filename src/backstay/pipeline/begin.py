@@ -13,6 +13,7 @@ from backstay.domain.lease import LEASE_TIME_S, WATCH_S, Claim, Lease, Now, Pres
 from backstay.domain.plan import Plan
 from backstay.errors import Locked, UsageError
 from backstay.pipeline.home import HOST, refuse_elsewhere
+from backstay.pipeline.left import refuse_unreadable, unfinished
 from backstay.pipeline.times import rfc3339
 from backstay.ports.clock import Clock
 from backstay.ports.host import Host
@@ -67,12 +68,19 @@ class Beginner:
                 raise locked(now, self.store)
         return held
 
-    def recover(self, app: str, environment: str, wait: Callable[[str], None]) -> None:
-        """Bring a deployment whose worker died to its end first. `wait` returns when the deployment has ended."""
+    def recover(self, app: str, environment: str, wait: Callable[[str], None]) -> Deployment | None:
+        """Bring a deployment whose worker died to its end first; that deployment, None when there was none.
+
+        `wait` returns when it has ended. Raises Locked when somebody else acts, NeedsAttention when the journal is
+        one that this program must leave alone.
+        """
         held = self.claimed(app, environment)
         dead = unfinished(self.store, app, environment)
         if dead is None:
-            return
+            if held is not None and not held.is_manual:
+                self.store.release_lease(held)  # its owner had done everything but this
+            return None
+        refuse_unreadable(self.store, dead.id)
         refuse_elsewhere(self.store, self.host, app, environment)
         settings = self.store.environment_of(dead.id)
         lease = self.store.take_lease(
@@ -86,6 +94,7 @@ class Beginner:
         )
         self.spawn(lease, dead.id)
         wait(dead.id)
+        return self.store.deployment(dead.id)
 
     def start(self, id_: str, plan: Plan, environment: Environment, extra: Mapping[str, Any]) -> Deployment:
         """Record the deployment with its lease in one transaction, and start its worker.
@@ -129,12 +138,6 @@ class Beginner:
                 hint=f"put engine: {recorded.engine} back, or give the other engine an environment of its own",
                 state="nothing was changed",
             )
-
-
-def unfinished(store: Reader, app: str, environment: str) -> Deployment | None:
-    """The newest deployment that has not ended; with the lease free or its owner dead, nobody works on it."""
-    started = (d for d in reversed(store.history(app, environment)) if d.token is not None)
-    return next((d for d in started if not d.state.is_final), None)
 
 
 def held_lease(store: Store, app: str, environment: str) -> Lease | None:

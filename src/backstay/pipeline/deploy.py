@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from backstay.domain.plan import wants_backup, wants_hold, wants_verification
 from backstay.errors import BackstayError, LeaseLost
+from backstay.pipeline.orphans import sweep
 from backstay.pipeline.outcome import fail, succeed
 from backstay.pipeline.run import Run
 from backstay.pipeline.saga import Saga, Step
@@ -19,7 +20,7 @@ from backstay.pipeline.steps.bake import BakeStep
 from backstay.pipeline.steps.check import CheckStep
 from backstay.pipeline.steps.copy import CopyStep
 from backstay.pipeline.steps.health import HealthStep
-from backstay.pipeline.steps.hold import HoldStep, OpenStep
+from backstay.pipeline.steps.hold import HoldStep, OpenStep, let_through
 from backstay.pipeline.steps.migrate import MigrateStep
 from backstay.pipeline.steps.pull import PullStep
 from backstay.pipeline.steps.quiesce import QuiesceStep
@@ -55,6 +56,7 @@ def deploy(run: Run) -> None:
     saga = Saga(run, STEPS)
     try:
         saga.do(CHECK)
+        sweep(run)  # not before the engine is known to answer
         saga.do(SNAPSHOT)
         saga.do(ROUTER)
         saga.do(PULL)
@@ -76,6 +78,7 @@ def deploy(run: Run) -> None:
         saga.do(PUBLIC_SMOKE)
         if needs_hold(run):
             saga.do(OPEN)
+        let_through(run)
         saga.do(BAKE)
     except LeaseLost:
         raise

@@ -9,6 +9,7 @@ from typing import Any
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, DeploymentKind
 from backstay.domain.notification import Notification
+from backstay.domain.schedule import DutyRun
 from backstay.domain.step import Event, StepRecord
 from backstay.pipeline.times import rfc3339
 
@@ -115,4 +116,18 @@ def notification_document(row: Notification) -> dict[str, Any]:
         "attempts": row.attempts,
         "last_error": row.last_error,
         "next_attempt_at": None if due is None else rfc3339(datetime.fromtimestamp(due, UTC)),
+    }
+
+
+def duty_run_document(run: DutyRun) -> dict[str, Any]:
+    """A row of `duty list`."""
+    return {
+        "id": run.id,
+        "duty": run.duty.value,
+        "due_at": run.due_at,
+        "began_at": run.began_at,
+        "ended_at": run.ended_at,
+        "outcome": run.outcome.value,
+        "by": str(run.owner),
+        "detail": run.detail,
     }

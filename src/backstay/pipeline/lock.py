@@ -9,7 +9,8 @@ from typing import Any
 
 from backstay.domain.lease import Claim, Freeing, Lease, Now, Presence, claim, free
 from backstay.errors import LeaseLost, Locked
-from backstay.pipeline.begin import held_lease, locked, run_out, unfinished
+from backstay.pipeline.begin import held_lease, locked, run_out
+from backstay.pipeline.left import unfinished
 from backstay.pipeline.times import rfc3339
 from backstay.ports.host import Host
 from backstay.ports.store import Reader, Store
@@ -87,7 +88,7 @@ class Locker:
             raise Locked(
                 f"{environment} cannot be locked: the worker of {dead.id} ({dead.kind} {dead.version}, by "
                 f"{dead.requested_by}) died and left it {dead.state}",
-                hint=f"backstay abort {environment} recovers it; lock it then",
+                hint=f"backstay recover {environment} brings it to an end; lock it then",
                 state="nothing was changed; what served goes on serving",
             )
 
@@ -96,7 +97,7 @@ _OWN = "you hold it: backstay lock acquire {0.environment} --extend lets it last
 _HINTS: Mapping[Freeing, str] = {
     Freeing.NEEDS_FORCE: "ask {0.owner.name}; backstay lock release {0.environment} --force frees it all the same",
     Freeing.ABORT: "a deployment keeps it: backstay abort {0.environment} stops that safely and frees it",
-    Freeing.RECOVER: "its worker is dead: backstay abort {0.environment} recovers what it left, and frees it",
+    Freeing.RECOVER: "its worker is dead: backstay recover {0.environment} brings to an end what it left, and frees it",
     Freeing.WAIT: "wait for its end, or end that process; its lock goes with it",
 }
 

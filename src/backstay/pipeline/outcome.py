@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from backstay.domain.deployment import DeploymentState
+from backstay.domain.slot import Slot
 from backstay.domain.step import StepState, Truth
 from backstay.errors import Aborted, BackstayError, BackupFailed, CheckFailed, NeedsAttention
 from backstay.pipeline.run import RolledBackByHand, Run, WorkerDied
 from backstay.pipeline.saga import Saga
+from backstay.pipeline.steps.hold import let_through
+from backstay.pipeline.steps.retire import RetireStep
 from backstay.pipeline.times import parse_rfc3339, rfc3339
 
 FAILED_STATUS = 20
@@ -28,15 +31,11 @@ def fail(saga: Saga, error: BackstayError) -> None:
     run = saga.run
     flipped = _had_switched(saga)
     failed_step = _failed_step(run)
-    run.decided_at = run.world.clock.monotonic()
-    run.tell("reversal_started", error.message)
-    undone = saga.reverse()
-    stuck = next((e for e in undone if isinstance(e, NeedsAttention)), None)
+    stuck = _reverse(saga, error)
     if stuck is not None:
-        _end(run, DeploymentState.NEEDS_ATTENTION, ATTENTION_STATUS, error=stuck, failed_step=failed_step)
+        _end_stuck(saga, stuck, failed_step)
         return
     state = _reversed_state(error, flipped)
-    rollback_s = _flip_back_s(run) if flipped else None
     where = "flipped back: " if flipped else ""
     run.tell("deployment_" + state.value, f"{where}{error.message}")
     _end(
@@ -45,7 +44,7 @@ def fail(saga: Saga, error: BackstayError) -> None:
         _status(run, error),
         error=error,
         failed_step=failed_step,
-        rollback_s=rollback_s,
+        rollback_s=_flip_back_s(run) if flipped else None,
         automatic=flipped and not isinstance(error, RolledBackByHand | WorkerDied | Aborted),
     )
 
@@ -54,19 +53,58 @@ def needs_attention(saga: Saga, error: BackstayError) -> None:
     """A rollback whose target is bad: go back to the slot that served, and call a person."""
     run = saga.run
     failed_step = _failed_step(run)
-    saga.reverse()
-    serving = run.slots.serving
-    state = f"{serving.version} serves in {run.slots.live}" if serving else "nothing serves"
-    wrapped = NeedsAttention(
-        f"the rollback target {run.release.version} is not good: {error.message}",
-        hint=error.hint or f"backstay status {run.environment.name}",
-        state=state,
-    )
+    stuck = _reverse(saga, error)
+    if stuck is not None:
+        _end_stuck(saga, stuck, failed_step)
+        return
     if isinstance(error, Aborted):
         _end(run, DeploymentState.ABORTED, Aborted.exit_status, error=error, failed_step=failed_step)
         return
-    run.tell("attention_needed", wrapped.message)
+    wrapped = NeedsAttention(
+        f"the rollback target {run.release.version} is not good: {error.message}",
+        hint=error.hint or f"backstay status {run.environment.name}",
+    )
+    run.tell("attention_needed", f"{wrapped.message}; {_serves(run)}")
     _end(run, DeploymentState.NEEDS_ATTENTION, ATTENTION_STATUS, error=wrapped, failed_step=failed_step)
+
+
+def stay(saga: Saga, why: str) -> None:
+    """Neither forward nor back is proven good: move nothing, write down who has the traffic, and call a person."""
+    run = saga.run
+    error = NeedsAttention(
+        why,
+        hint=f"backstay status {run.environment.name} shows both slots; then deploy a version that you trust,"
+        f" or backstay rollback {run.environment.name}",
+    )
+    _end_stuck(saga, error, _failed_step(run))
+
+
+def _reverse(saga: Saga, error: BackstayError) -> NeedsAttention | None:
+    """Undo everything; what keeps the traffic from going back, if anything does."""
+    run = saga.run
+    run.decided_at = run.decided_at or run.world.clock.monotonic()
+    run.tell("reversal_started", error.message)
+    return next((e for e in saga.reverse() if isinstance(e, NeedsAttention)), None)
+
+
+def _end_stuck(saga: Saga, stuck: NeedsAttention, failed_step: str | None) -> None:
+    """What has the traffic keeps it, and the records say so: else the next command would lead it to the other slot."""
+    run = saga.run
+    state = run.world.router.state()
+    carrying = (
+        next((slot for slot in Slot if state.weights.get(slot, 0) > 0), None) if state.running else None
+    )
+    slots = run.slots
+    if carrying is not None and carrying is not slots.live and carrying in slots.mappings:
+        run.save_slots(slots.switched(carrying))
+    saga.do_leniently(RetireStep())
+    run.tell("attention_needed", f"{stuck.message}; {_serves(run)}")
+    _end(run, DeploymentState.NEEDS_ATTENTION, ATTENTION_STATUS, error=stuck, failed_step=failed_step)
+
+
+def _serves(run: Run) -> str:
+    serving = run.slots.serving
+    return f"{serving.version} serves in {run.slots.live}" if serving else "nothing serves"
 
 
 def _reversed_state(error: BackstayError, flipped: bool) -> DeploymentState:
@@ -87,8 +125,8 @@ def _had_switched(saga: Saga) -> bool:
     for record in saga.run.world.store.steps(saga.run.id):
         if record.name == "switch":
             if record.state is StepState.STARTED:
-                return saga.steps["switch"].probe(saga.run, record) is Truth.HAPPENED
-            return record.state is not StepState.FAILED
+                return saga.truth(record) is Truth.HAPPENED
+            return record.error is None
     return False
 
 
@@ -108,6 +146,8 @@ def _end(
 ) -> None:
     flips = [e for e in run.world.store.events(run.id) if e.kind == "traffic_switched"]
     took = (run.world.clock.now() - parse_rfc3339(run.deployment.created_at)).total_seconds()
+    if state is not DeploymentState.NEEDS_ATTENTION:
+        let_through(run)
     run.move(
         state,
         exit_status=exit_status,

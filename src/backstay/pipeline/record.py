@@ -6,15 +6,20 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from backstay import __version__
 from backstay.domain.deployment import Deployment
 from backstay.domain.plan import Origin, Plan, Restoration
+from backstay.domain.recovery import FORMAT
 from backstay.domain.slot import Placement, Slot, SlotMapping, Slots
 from backstay.errors import StoreError
 from backstay.ports.store import Reader
 
 
 def as_record(plan: Plan, nonce: str, config: str, fingerprints: Mapping[str, str]) -> dict[str, Any]:
-    """JSON of everything but the releases, which the store keeps by id. Secrets only as fingerprints."""
+    """JSON of everything but the releases, which the store keeps by id. Secrets only as fingerprints.
+
+    With the format of the journal and who writes it: a program that knows neither must not guess what to take back.
+    """
     return {
         "origins": {name: origin.value for name, origin in plan.origins.items()},
         "before": _slots_as_json(plan.before),
@@ -23,6 +28,8 @@ def as_record(plan: Plan, nonce: str, config: str, fingerprints: Mapping[str, st
         "secrets": dict(fingerprints),
         "maintenance": plan.maintenance,
         "restoration": asdict(plan.restoration) if plan.restoration else None,
+        "format": FORMAT,
+        "backstay": __version__,
     }
 
 
@@ -33,16 +40,22 @@ def from_record(deployment: Deployment, store: Reader) -> tuple[Plan, str]:
     if record is None or release is None:
         raise StoreError(f"the record of deployment {deployment.id} is incomplete")
     restoration = record.get("restoration")
-    plan = Plan(
-        kind=deployment.kind,
-        release=release,
-        previous=store.release(deployment.previous) if deployment.previous else None,
-        origins={name: Origin(value) for name, value in record["origins"].items()},
-        before=_slots_from_json(record["before"]),
-        maintenance=bool(record.get("maintenance")),
-        restoration=Restoration(**restoration) if restoration else None,
-    )
-    return plan, record["nonce"]
+    try:
+        plan = Plan(
+            kind=deployment.kind,
+            release=release,
+            previous=store.release(deployment.previous) if deployment.previous else None,
+            origins={name: Origin(value) for name, value in record["origins"].items()},
+            before=_slots_from_json(record["before"]),
+            maintenance=bool(record.get("maintenance")),
+            restoration=Restoration(**restoration) if restoration else None,
+        )
+        return plan, str(record["nonce"])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"the record of deployment {deployment.id} cannot be read: {error!r}",
+            hint="use the Backstay that wrote it, or a newer one",
+        ) from error
 
 
 def _slots_as_json(slots: Slots) -> dict[str, Any]:

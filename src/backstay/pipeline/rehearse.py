@@ -96,7 +96,7 @@ def rehearse(ports: Ports, backup: Backup, order: RehearsalOrder, tell: Teller) 
     began = ports.clock.monotonic()
     with _as_backup_failed():
         sweep(ports, order.environment.app, order.environment.name)
-    with _room(ports, backup, order) as room:
+    with open_room(ports, backup, order) as room:
         with room.copy("a") as copy, _as_backup_failed():
             verification = copy.verification
             tell(
@@ -153,7 +153,7 @@ NETWORK_SUFFIX = "-net"
 
 
 @dataclass(frozen=True)
-class _Room:
+class Room:
     """What the copies of one rehearsal share: a claimed name, and a network. `internal`: it has no way out."""
 
     ports: Ports
@@ -182,7 +182,7 @@ class _Room:
 
 
 @contextmanager
-def _room(ports: Ports, backup: Backup, order: RehearsalOrder) -> Iterator[_Room]:
+def open_room(ports: Ports, backup: Backup, order: RehearsalOrder) -> Iterator[Room]:
     """Claim a name first, so that a sweep knows whose all of it is; then make the network."""
     scratch = scratch_order(backup, _where(order))
     labels = {**_labels(order), LABEL: scratch.name, "backstay.role": ROLE}
@@ -194,7 +194,7 @@ def _room(ports: Ports, backup: Backup, order: RehearsalOrder) -> Iterator[_Room
     try:
         with _as_backup_failed():
             internal = ports.engine.network(network, True, labels, internal=closed).internal
-        yield _Room(ports, backup, order, scratch, labels, internal)
+        yield Room(ports, backup, order, scratch, labels, internal)
     finally:
         # A later sweep takes what is left, once the claim is given up or we are dead.
         with contextlib.ExitStack() as stack:
@@ -224,7 +224,7 @@ def _where(order: RehearsalOrder) -> str:
     return source.scratch
 
 
-def _notes(room: _Room, copy: RestoredCopy) -> Iterator[str]:
+def _notes(room: Room, copy: RestoredCopy) -> Iterator[str]:
     if not room.internal:
         yield (
             "not isolated: what ran could reach everything that this host reaches, with the real secrets of all"

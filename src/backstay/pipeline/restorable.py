@@ -95,8 +95,8 @@ def look(
 
 def _least(ports: Ports, environment: Environment, backup: Backup, live: Secret) -> Loss:
     then = ports.database.content_of(Path(backup.path))
-    if then is None:
-        return Loss()
+    if then is None or not then.exact:
+        return Loss()  # of a physical backup numbers are known only once it is restored
     return least_rows(ports.database.content(live, environment.policy.backup_deadline_s), then)
 
 

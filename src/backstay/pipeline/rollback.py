@@ -20,6 +20,8 @@ from backstay.pipeline.deploy import (
     STEPS,
     SWITCH,
 )
+from backstay.pipeline.heal import answers, heal, revive
+from backstay.pipeline.orphans import sweep
 from backstay.pipeline.outcome import needs_attention, succeed
 from backstay.pipeline.run import Run
 from backstay.pipeline.saga import Saga
@@ -30,8 +32,10 @@ def rollback(run: Run) -> None:
     saga = Saga(run, STEPS)
     try:
         if run.plan.is_warm:
+            _wake(run)
             saga.do(HEALTH)
         else:
+            sweep(run)
             saga.do(SNAPSHOT)
         saga.do(ROUTER)
         if not run.plan.is_warm:
@@ -40,6 +44,25 @@ def rollback(run: Run) -> None:
             saga.do(STAGE)
             saga.do(HEALTH)
             saga.do(SMOKE)
+    except LeaseLost:
+        raise
+    except BackstayError as error:
+        needs_attention(saga, error)
+    else:
+        prove(saga)
+
+
+def _wake(run: Run) -> None:
+    """Start what stopped in the warm slot. The engine is asked only about a slot that does not answer."""
+    standby = run.slots.standby
+    if standby is not None and not answers(run, standby):
+        revive(run, standby)
+
+
+def prove(saga: Saga) -> None:
+    """Switch, prove the target in public, tidy up, end; also where an earlier worker had switched already."""
+    run = saga.run
+    try:
         saga.do(SWITCH)
         if run.plan.is_warm:
             saga.do_leniently(SNAPSHOT)
@@ -49,5 +72,6 @@ def rollback(run: Run) -> None:
     except BackstayError as error:
         needs_attention(saga, error)
     else:
+        heal(run)  # what was fled may have died of it; it is the way forward again
         saga.do_leniently(RETIRE)
         succeed(run)

@@ -19,6 +19,7 @@ from backstay.ports.cluster import Clusters
 from backstay.ports.database import Database
 from backstay.ports.engine import Engine, Login
 from backstay.ports.host import Host
+from backstay.ports.leftovers import Leftovers, NoLeftovers
 from backstay.ports.linter import Linter
 from backstay.ports.prober import Prober
 from backstay.ports.router import Router
@@ -54,6 +55,7 @@ class World:
     scratches: Scratches
     linter: Linter
     clusters: Clusters
+    leftovers: Leftovers = field(default_factory=NoLeftovers)
 
 
 @dataclass

@@ -39,10 +39,11 @@ class Saga:
         self.run = run
         self.steps = {step.name: step for step in steps}
 
-    def do(self, step: Step) -> Result:
+    def do(self, step: Step, *, heed: bool = True) -> Result:
         """Journal the intent, act, journal the end. The step's own error comes through, journaled as failed."""
         run, store = self.run, self.run.world.store
-        run.heed()
+        if heed:
+            run.heed()
         started = Telling("step_started", step.title)
         store.step(run.token, run.id, step.name, StepState.STARTED, telling=started)
         began = run.world.clock.monotonic()
@@ -57,9 +58,12 @@ class Saga:
         return result
 
     def do_leniently(self, step: Step) -> None:
-        """As `do`, but a failure is told and not raised: tidying up never turns a good deployment into a bad one."""
+        """As `do`, but a failure is told and not raised: tidying up never turns a good deployment into a bad one.
+
+        A wish that comes now is too late to be heeded: it must not cost the tidying.
+        """
         try:
-            self.do(step)
+            self.do(step, heed=False)
         except LeaseLost:
             raise
         except BackstayError as error:
@@ -68,16 +72,20 @@ class Saga:
     def reverse(self) -> list[BackstayError]:
         """Undo every step that may have an effect, newest first; returns what could not be undone.
 
-        One undo that fails does not keep the others from running; only NeedsAttention (the slot to go back to is
-        dead) ends it, because what would be undone next is what serves.
+        One undo that fails does not keep the others from running; only NeedsAttention (traffic cannot go back) ends
+        it, because what would be undone next is what serves. A step that is not known here is never skipped: nothing
+        is undone before it can be.
         """
         run, store = self.run, self.run.world.store
         failed: list[BackstayError] = []
-        for record in reversed(store.steps(run.id)):
-            step = self.steps.get(record.name)
-            if step is None or not record.state.may_have_effect:
+        journal = store.steps(run.id)
+        if strange := [record.name for record in journal if record.name not in self.steps]:
+            return [NeedsAttention(f"the journal has a step {strange[0]!r} that this Backstay does not know")]
+        for record in reversed(journal):
+            step = self.steps[record.name]
+            if not record.state.may_have_effect:
                 continue
-            if record.state is not StepState.DONE and step.probe(run, record) is Truth.NOT_HAPPENED:
+            if record.state is not StepState.DONE and self.truth(record) is Truth.NOT_HAPPENED:
                 continue
             store.step(run.token, run.id, step.name, StepState.UNDOING)
             try:
@@ -93,6 +101,15 @@ class Saga:
                 undone = Telling("step_undone", step.title)
                 store.step(run.token, run.id, step.name, StepState.UNDONE, telling=undone)
         return failed
+
+    def truth(self, record: StepRecord) -> Truth:
+        """What the step's probe says; UNKNOWN when what it asks does not answer."""
+        try:
+            return self.steps[record.name].probe(self.run, record)
+        except LeaseLost:
+            raise
+        except BackstayError:
+            return Truth.UNKNOWN
 
     def _ended(
         self,

@@ -37,7 +37,7 @@ def of_environment(ports: Ports, environment: Environment) -> tuple[Sequence[Que
         containers=lambda: look_at_containers(ports.engine, serving.placements, since),
     )
     questions = of_release(release, environment, ports.prober, wanted=frozenset(Kind), looks=looks)
-    nonce = _nonce(ports.store, environment)
+    nonce = nonce_of(ports.store, environment)
     return questions, ask_publicly(ports.prober, environment.bind, live, nonce)
 
 
@@ -54,7 +54,7 @@ def _certificate(ports: Ports, url: str | None) -> Look | None:
     return look
 
 
-def _nonce(store: Reader, environment: Environment) -> str | None:
+def nonce_of(store: Reader, environment: Environment) -> str | None:
     """What makes the router say which slot answered: the nonce of the last deployment that set it up."""
     for deployment in reversed(store.history(environment.app, environment.name)):
         routed = any(s.name == "router" and s.state in OBEYED for s in store.steps(deployment.id))

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from backstay.domain.backup import newest_whole, notice
 from backstay.domain.deployment import Deployment
+from backstay.domain.drift import Drift, drifts
 from backstay.domain.lease import Presence
 from backstay.domain.release import Component, Release
 from backstay.domain.slot import Placement, Slot, SlotMapping
@@ -15,12 +16,13 @@ from backstay.errors import EngineError
 from backstay.pipeline.home import elsewhere
 from backstay.pipeline.lock import lock
 from backstay.pipeline.probe import ask_health
+from backstay.pipeline.seen import seen_container, seen_router
 from backstay.pipeline.times import parse_rfc3339
 from backstay.ports.clock import Clock
 from backstay.ports.engine import Container, Engine
 from backstay.ports.host import Host
 from backstay.ports.prober import Prober
-from backstay.ports.router import Router, RouterState
+from backstay.ports.router import Router
 from backstay.ports.store import Reader
 
 
@@ -39,40 +41,45 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
     """The status document of the contract. An engine or router that does not answer becomes drift, not an error."""
     slots = ports.store.slots(app, environment)
     router = ports.router.state()
-    drift: list[dict[str, Any]] = []
-    containers = _containers(ports, list(slots.mappings.values()), drift)
+    containers, trouble = _containers(ports, list(slots.mappings.values()))
     healthy = _health(ports, slots.mappings)
     live, standby = slots.serving, slots.standby
-    document = {
+    under_way = _deployment(ports, app, environment)
+    seen_containers = {id_: seen_container(found) if found else None for id_, found in containers.items()}
+    drift = trouble + drifts(slots, seen_router(router), seen_containers, settled=under_way is None)
+    if home := elsewhere(ports.store, ports.host, app, environment):
+        # What differs here says nothing: neither router nor engine of this host are the environment's.
+        drift = [Drift("control host", home, ports.host.owner().host)]
+    return {
         "app": app,
         "environment": environment,
         "live": _mapping(ports, slots.live, live, containers, healthy),
         "standby": _mapping(ports, slots.live.other if slots.live else None, standby, containers, healthy),
         "weights": {slot.value: router.weights.get(slot, 0) for slot in Slot},
         "held": router.held.value if router.held else None,
-        "deployment": _deployment(ports, app, environment),
+        "deployment": under_way,
         "lock": lock(ports.store, app, environment),
         "last_backup": _last_backup(ports, app, environment),
-        "drift": drift,
+        "drift": [drift_document(each) for each in drift],
     }
-    _compare(document, slots.live, router, containers, live, drift)
-    home = elsewhere(ports.store, ports.host, app, environment)
-    if (
-        home is not None
-    ):  # what differs here says nothing: neither router nor engine of this host are the environment's
-        drift[:] = [{"what": "control host", "expected": home, "found": ports.host.owner().host}]
-    return document
 
 
-def _containers(
-    ports: Ports, mappings: list[SlotMapping], drift: list[dict[str, Any]]
-) -> dict[str, Container | None]:
+def drift_document(drift: Drift) -> dict[str, Any]:
+    """A difference as JSON; `cure` says what `recover`, and any command that changes the environment, does about it."""
+    return {
+        "what": drift.what,
+        "expected": drift.expected,
+        "found": drift.found,
+        "cure": drift.cure.value if drift.cure else None,
+    }
+
+
+def _containers(ports: Ports, mappings: list[SlotMapping]) -> tuple[dict[str, Container | None], list[Drift]]:
     ids = {p.container for m in mappings for p in m.placements.values()}
     try:
-        return {id_: ports.engine.inspect(id_) for id_ in ids}
+        return {id_: ports.engine.inspect(id_) for id_ in ids}, []
     except EngineError as error:
-        drift.append({"what": "engine", "expected": "answers", "found": error.message})
-        return {}
+        return {}, [Drift("engine", "answers", error.message)]
 
 
 def _health(ports: Ports, mappings: Mapping[Slot, SlotMapping]) -> dict[str, bool]:
@@ -126,7 +133,7 @@ def _mapping(
 
 
 def _deployment(ports: Ports, app: str, environment: str) -> dict[str, Any] | None:
-    """The deployment under way, and whether its worker lives; None when nothing is under way."""
+    """The deployment under way, whether its worker lives, and else what recovery would do; None when there is none."""
     history = ports.store.history(app, environment)
     active: Deployment | None = next((d for d in reversed(history) if not d.state.is_final), None)
     if active is None:
@@ -137,12 +144,16 @@ def _deployment(ports: Ports, app: str, environment: str) -> dict[str, Any] | No
     if held is not None and held.deployment == active.id:
         alive = ports.host.presence(held.owner) is not Presence.GONE
         worker = {"pid": held.owner.pid, "host": held.owner.host, "alive": alive}
+    from backstay.pipeline.foresee import foresee, is_dead
+
+    foreseen = foresee(ports, active) if active.token is not None and is_dead(ports, active) else None
     return {
         "id": active.id,
         "state": active.state.value,
         "release": active.version,
         "step": steps[-1].name if steps else None,
         "worker": worker,
+        "recovery": {"course": foreseen.course, "why": foreseen.why} if foreseen else None,
     }
 
 
@@ -153,33 +164,3 @@ def _last_backup(ports: Ports, app: str, environment: str) -> dict[str, Any] | N
     age = ports.clock.now() - parse_rfc3339(last.created_at)
     seconds = round(age.total_seconds(), 3)
     return {"id": last.id, "state": last.state.value, "age_s": seconds, "notice": notice(last)}
-
-
-def _compare(
-    document: Mapping[str, Any],
-    live: Slot | None,
-    router: RouterState,
-    containers: Mapping[str, Container | None],
-    mapping: SlotMapping | None,
-    drift: list[dict[str, Any]],
-) -> None:
-    """Add what differs between the store and the world."""
-    if router.held is not None and document["deployment"] is None:
-        drift.append({"what": "requests", "expected": "go through", "found": f"held ({router.held})"})
-    if live is None or mapping is None:
-        return
-    if not router.running:
-        drift.append({"what": "router", "expected": "running", "found": "not running"})
-    elif router.weights.get(live, 0) != 100:
-        drift.append({"what": "weights", "expected": f"{live} 100", "found": document["weights"]})
-    elif missing := sorted(set(mapping.placements) - router.up.get(live, frozenset())):
-        drift.append({"what": "router servers", "expected": "all up", "found": f"down: {', '.join(missing)}"})
-    for name, placement in mapping.placements.items():
-        if placement.container not in containers:
-            continue
-        found = containers[placement.container]
-        if found is None or not found.running:
-            state = "gone" if found is None else f"exited with {found.exit_code}"
-            drift.append({"what": f"container {placement.name}", "expected": "running", "found": state})
-        elif found.port is not None and found.port != placement.port:
-            drift.append({"what": f"port of {name}", "expected": placement.port, "found": found.port})

@@ -98,14 +98,14 @@ class Trial:
             found = replace(found, again=(*found.again, self._migrate(component, "again")))
             if found.again[-1].fault:
                 return found
-        found = replace(found, new=self._boot(self._order.release, self._order.images, "new"))
+        found = replace(found, new=self.boot(self._order.release, self._order.images, "new"))
         if not failures(found.new or ()) and found.migrated and self._order.has_another:
             found = replace(found, old=self.boot_old("old"))
         return found
 
     def boot_old(self, role: str) -> tuple[CheckResult, ...] | None:
         previous = self._order.previous
-        return None if previous is None else self._boot(previous, self._order.previous_images, role)
+        return None if previous is None else self.boot(previous, self._order.previous_images, role)
 
     def _linted(self, found: Rehearsed) -> Rehearsed:
         changes = [statement.sql for run in found.migrated for statement in run.changes]
@@ -134,7 +134,7 @@ class Trial:
         )
         return run
 
-    def _boot(self, release: Release, images: Mapping[str, str], role: str) -> tuple[CheckResult, ...]:
+    def boot(self, release: Release, images: Mapping[str, str], role: str) -> tuple[CheckResult, ...]:
         full = self._order.environment.policy.smoke is SmokeSet.FULL
         results = self._stage.boot_and_smoke(release, images, role, self._order.environment, full)
         shown = tuple(replace(each, detail=redact(each.detail, self._hidden)) for each in results)

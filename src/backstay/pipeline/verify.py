@@ -24,6 +24,9 @@ from backstay.ports.database import Damaged, Database, RestoreOrder
 from backstay.ports.scratch import Scratches, ScratchOrder, ScratchServer
 from backstay.ports.store import Store
 
+HELPERS = 3
+"""Nobody but us uses the scratch server, so it may read a large table with several processors."""
+
 
 class Ports(Protocol):
     """What a verification needs of the world."""
@@ -235,7 +238,11 @@ class _Attempt:
 
     def _found(self, database: str) -> Content:
         assert self._server is not None
-        found = self._ports.database.content(self._server.url(database), self._order.limits.deadline_s)
+        found = self._ports.database.content(
+            self._server.url(database),
+            self._order.limits.deadline_s,
+            helpers=HELPERS if self._server.ours else 0,
+        )
         self._heed()
         return found
 

@@ -179,8 +179,9 @@ class Database(Protocol):
         """Copy a dump elsewhere. DatabaseError with the command's exit status and words when it fails; the dump itself
         stays as it is in any case. NameTaken while another process copies it."""
 
-    def content(self, url: Secret, deadline_s: float) -> Content:
-        """What is in a database now, in one snapshot."""
+    def content(self, url: Secret, deadline_s: float, *, helpers: int = 0) -> Content:
+        """What is in a database now, in one snapshot. With `helpers` the server may use so many processors more than
+        one, for which nobody but us must need it."""
 
     def facts(self, url: Secret) -> ServerFacts:
         """What the server says about itself and the database."""
@@ -199,6 +200,10 @@ class Database(Protocol):
 
     def discard(self, dump: Path) -> None:
         """Remove a dump with what lies beside it; what is gone already is no fault."""
+
+    def sweep(self, folder: Path) -> list[str]:
+        """Remove from `folder` what writers that died left there; names of what was removed. What is being written
+        stays, and so does what cannot be told apart or removed."""
 
     def reach(self, url: Secret, role: str, deadline_s: float) -> Reach:
         """Sign in and look; DatabaseError, within `deadline_s` seconds, when that cannot be done from here.

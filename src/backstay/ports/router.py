@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -45,7 +45,9 @@ class RouterState:
     """What the router does now, read from the router itself. Weights are percent per slot and sum to 100.
 
     `token` is the one whose weight counts. `up` holds the components whose server is up, per slot. `held` says
-    what waits, None when everything goes through.
+    what waits, None when everything goes through. `recorded` are the weights it would begin with if it were started
+    again now, and `addresses` where it looks for the components of each slot, as `host:port`; a slot that it knows
+    nothing of is absent. `kept`: somebody is there who would start it again.
     """
 
     running: bool
@@ -53,6 +55,9 @@ class RouterState:
     weights: Mapping[Slot, int]
     up: Mapping[Slot, frozenset[str]]
     in_flight: Mapping[Slot, int]
+    recorded: Mapping[Slot, int] = field(default_factory=dict)
+    addresses: Mapping[Slot, Mapping[str, str]] = field(default_factory=dict)
+    kept: bool = True
     held: Hold | None = None
 
 

@@ -48,8 +48,9 @@ class ScratchServer(Protocol):
     ours: bool
     notes: tuple[str, ...]
 
-    def url(self, database: str = "postgres", role: str | None = None) -> Secret:
-        """How this host reaches a database, as a superuser where the server is ours, else as `role`."""
+    def url(self, database: str = "", role: str | None = None) -> Secret:
+        """How this host reaches a database ("": one that is always there, to ask the server itself), as a superuser
+        where the server is ours and no `role` is named."""
 
     def url_for_containers(self, database: str, role: str | None = None) -> Secret:
         """How containers of the order's network reach it."""
@@ -107,6 +108,10 @@ class Watch(Protocol):
 
 class Scratches(Protocol):
     """Opens scratch servers. Raises DatabaseError."""
+
+    def available(self, where: str, major: int) -> str:
+        """Where a server of this major version would come from, in words; DatabaseError when none can be had. Only
+        looks, and starts nothing."""
 
     def folder(self, order: ScratchOrder) -> Path:
         """A place to unpack a physical backup into, for `order.data`. It is missing yet, its parent is private

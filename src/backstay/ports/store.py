@@ -13,9 +13,10 @@ from backstay.domain.notification import Channel, Delivery, Notification
 from backstay.domain.release import Release
 from backstay.domain.slot import Slots
 from backstay.domain.step import Event, StepRecord, StepState, Telling
+from backstay.ports.duties import DutyReader, DutyStore
 
 
-class Reader(Protocol):
+class Reader(DutyReader, Protocol):
     """Questions. None of them writes, creates or upgrades anything; a missing store reads as an empty one."""
 
     @property
@@ -58,7 +59,7 @@ class Reader(Protocol):
         """What `begin` was given to remember beside the deployment (secret fingerprints, config path …)."""
 
 
-class Store(Reader, Protocol):
+class Store(Reader, DutyStore, Protocol):
     """Writes. Those that take a `token` check it in the same transaction and raise LeaseLost when it is stale.
 
     All raise StoreError when the store cannot be used.

@@ -19,7 +19,7 @@ class FakeClusters:
 
     `unfit` is why the role may not swap; `fault` the message of the next failures; `visitors` are signed in until they
     are ended; `late` are rows that somebody writes just before a swap; `marks` are the databases beside the live one,
-    by name; `shut` those that accept nobody.
+    by name; `shut` those that accept nobody. `half_way` is called between the making of a database and its end.
     """
 
     database: FakeDatabase
@@ -31,6 +31,7 @@ class FakeClusters:
     marks: dict[str, Mark] = field(default_factory=dict)
     shut: set[str] = field(default_factory=set)
     settled: list[str] = field(default_factory=list)
+    half_way: Callable[[str], None] = lambda what: None
 
     def at(self, admin: Secret, deployment: str) -> FakeCluster:
         return FakeCluster(self, admin)
@@ -67,6 +68,7 @@ class FakeCluster:
         if mark.name in self.server.marks:
             raise DatabaseError(f"database {mark.name} exists")
         self.server.marks[mark.name] = mark
+        self.server.half_way("cluster.create, made")
         self.server.database.empty.add(self._url(mark.name))
 
     def copy(self, mark: Mark, deadline_s: float) -> tuple[Visitor, ...]:
@@ -75,6 +77,7 @@ class FakeCluster:
             raise DatabaseError(f"database {mark.name} exists")
         self.server.marks[mark.name] = mark
         self._holds[self._url(mark.name)] = self._content(self.server.live)
+        self.server.half_way("cluster.copy, made")
         return self.end(mark.live)
 
     def swap(

@@ -39,7 +39,8 @@ class FakeDatabase:
     it to the target, which must be in `empty`. `fault` is the message of the next failures; `undeletable` stay;
     `unreachable` makes `reach`, `facts` and `content` fail with that reason; `damaged` dumps are refused with the
     reason given there; those in
-    `being_read` cannot be removed; `copy_fault` is the message of the next failures to copy.
+    `being_read` cannot be removed; `copy_fault` is the message of the next failures to copy. `half_way` is
+    called while a dump is written, or restored.
     """
 
     def __init__(self) -> None:
@@ -60,6 +61,7 @@ class FakeDatabase:
         self.empty: set[str] = set()
         self.notes: tuple[str, ...] = ()
         self.server = FACTS
+        self.half_way: Callable[[str], None] = lambda what: None
 
     @property
     def dumps(self) -> list[Path]:
@@ -72,6 +74,10 @@ class FakeDatabase:
         path = order.folder / f"{order.name}.dump"
         if path in self.files:
             raise NameTaken(f"{path} is there already")
+        partial = path.with_name(path.name + ".partial")
+        self.files[partial] = 0
+        self.half_way("database.dump, partial")
+        del self.files[partial]
         self.orders.append(order)
         self.files[path] = len(CONTENT)
         content = self.contents[path] = self._held(order.url) if order.checksums else None
@@ -107,6 +113,7 @@ class FakeDatabase:
             raise DatabaseError(self.fault)
         self.restores.append(order)
         self.empty.remove(order.into.reveal())
+        self.half_way("database.restore, half of it")
         self.holds[order.into.reveal()] = self.contents.get(order.dump) or Content({})
 
     def unpack(
@@ -128,7 +135,7 @@ class FakeDatabase:
             raise DatabaseError(self.copy_fault)
         self.copies.append(order)
 
-    def content(self, url: Secret, deadline_s: float) -> Content:
+    def content(self, url: Secret, deadline_s: float, *, helpers: int = 0) -> Content:
         if self.unreachable is not None:
             raise DatabaseError(self.unreachable)
         return self._held(url)
@@ -166,6 +173,12 @@ class FakeDatabase:
     def discard(self, dump: Path) -> None:
         with self.removal(dump):
             pass
+
+    def sweep(self, folder: Path) -> list[str]:
+        left = [path for path in self.files if path.parent == folder and path.name.endswith(".partial")]
+        for path in left:
+            del self.files[path]
+        return [path.name for path in left]
 
     def reach(self, url: Secret, role: str, deadline_s: float) -> Reach:
         if self.unreachable is not None:

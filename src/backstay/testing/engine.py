@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from backstay.errors import EngineError, RegistryError
@@ -19,6 +19,10 @@ class FakeEngine:
     whether images are held, `commands` what the images have (None: their entry point decides), `ports` how many
     are free, `networks_missing` whether no network was made yet, `output` the lines every container wrote,
     `isolates` whether it makes internal networks; `made_networks` are those that were made, with their labels.
+
+    `lasting` holds parts of names of one-offs that do not end by themselves; `ran` the names of all that were started,
+    in order. `began` is told who starts, `on_wait` who is waited for, and how long. `half_way` is called in the middle
+    of every act, where the real one has done one thing and not yet the next.
     """
 
     def __init__(self) -> None:
@@ -41,6 +45,11 @@ class FakeEngine:
         self.output = ["last words"]
         self.made_networks: dict[str, dict[str, str]] = {}
         self.isolates = True
+        self.lasting: set[str] = set()
+        self.ran: list[str] = []
+        self.began: Callable[[str], None] = lambda name: None
+        self.on_wait: Callable[[str, float], None] = lambda container, deadline_s: None
+        self.half_way: Callable[[str], None] = lambda what: None
 
     def info(self) -> EngineInfo:
         self._answer()
@@ -101,28 +110,37 @@ class FakeEngine:
 
     def run(self, spec: ContainerSpec) -> Container:
         self._answer()
-        for existing in self.containers.values():
-            if existing.name == spec.name:
-                if spec.restarts and not existing.running:
-                    self.change(existing.id, running=True, exit_code=None)
-                return self.containers[existing.id]
-        self.next_port += 1
-        id_ = hashlib.sha256(spec.name.encode()).hexdigest()
+        existing = next((c for c in self.containers.values() if c.name == spec.name), None)
+        if existing is not None and existing.labels != dict(spec.labels):
+            raise EngineError(f"a container named {spec.name!r} exists and was not made for this deployment")
+        if existing is None:
+            self.next_port += 1
+            id_ = hashlib.sha256(spec.name.encode()).hexdigest()
+            existing = Container(
+                id=id_,
+                name=spec.name,
+                labels=dict(spec.labels),
+                image=spec.image,
+                running=False,
+                restarting=False,
+                exit_code=None,
+                restarts=0,
+                port=self.next_port if spec.published else None,
+                address="172.30.0.9",
+            )
+            self.containers[id_], self.specs[id_] = existing, spec
+            self.half_way("engine.run, created")
+        if not existing.running and (spec.restarts or existing.exit_code is None):
+            self._begin(existing.id, spec)
+        return self.containers[existing.id]
+
+    def _begin(self, id_: str, spec: ContainerSpec) -> None:
+        """Start it; a one-off has ended by then, unless it is to last."""
+        self.ran.append(spec.name)
+        self.began(spec.name)
+        runs = spec.restarts or any(part in spec.name for part in self.lasting)
         code = next((c for part, c in self.exit_codes.items() if part in spec.name), 0)
-        container = Container(
-            id=id_,
-            name=spec.name,
-            labels=dict(spec.labels),
-            image=spec.image,
-            running=spec.restarts,
-            restarting=False,
-            exit_code=None if spec.restarts else code,
-            restarts=0,
-            port=self.next_port if spec.published else None,
-            address="172.30.0.9",
-        )
-        self.containers[id_], self.specs[id_] = container, spec
-        return container
+        self.change(id_, running=runs, exit_code=None if runs else code)
 
     def inspect(self, container: str) -> Container | None:
         self._answer()
@@ -133,11 +151,15 @@ class FakeEngine:
         return [c for c in self.containers.values() if labels.items() <= c.labels.items()]
 
     def wait(self, container: str, deadline_s: float) -> int | None:
+        self._answer()
+        self.on_wait(container, deadline_s)
         found = self.inspect(container)
         return found.exit_code if found else None
 
     def stop(self, container: str, grace_s: float) -> None:
-        self.change(container, running=False, exit_code=0)
+        self._answer()
+        if container in self.containers and self.containers[container].running:
+            self.change(container, running=False, exit_code=0)
 
     def remove(self, container: str) -> None:
         self._answer()

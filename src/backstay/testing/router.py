@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from backstay.domain.environment import Bind
 from backstay.domain.slot import Slot
@@ -14,12 +14,19 @@ from backstay.ports.router import Hold, RouterState, SlotRoutes
 class FakeRouter:
     """`traffic_of` is what `traffic` answers per slot; `sick` holds slots that never come up,
     `taken` ports on which a stranger listens; `unusable` says why no HAProxy can be had; `holds` is the story of
-    `held`."""
+    `held`.
+
+    `live` has the traffic; `filed` is what its file says, with which it begins again; not `kept`, nobody would start it
+    again. `half_way` is called in the
+    middle of every act, where the real one has done one thing and not yet the next.
+    """
 
     def __init__(self) -> None:
         self.running = False
+        self.kept = True
         self.token: int | None = None
         self.live: Slot | None = None
+        self.filed: Slot | None = None
         self.loaded: dict[Slot, SlotRoutes] = {}
         self.sick: set[Slot] = set()
         self.traffic_of: dict[Slot, Traffic] = {}
@@ -29,10 +36,18 @@ class FakeRouter:
         self.taken: set[int] = set()
         self.held: Hold | None = None
         self.holds: list[Hold | None] = []
+        self.half_way: Callable[[str], None] = lambda what: None
 
     def ensure(self, binds: tuple[Bind, ...], nonce: str, token: int) -> None:
+        if self.unusable is not None:
+            raise RouterError(self.unusable)
         self._refuse_stale(token)
-        self.running, self.token = True, token
+        if not self.running:
+            self.running, self.live = True, self.filed
+            self.half_way("router.ensure, started")
+        self.filed, self.kept = self.live, True
+        self.half_way("router.ensure, filed")
+        self.token = token
 
     def version(self) -> str:
         if self.unusable is not None:
@@ -46,21 +61,32 @@ class FakeRouter:
 
     def load(self, slots: Mapping[Slot, SlotRoutes], token: int) -> None:
         self._refuse_stale(token)
-        self.loaded = dict(slots)
+        self._answer()
+        for slot in Slot:
+            if slot in slots:
+                self.loaded[slot] = slots[slot]
+            else:
+                self.loaded.pop(slot, None)
+            self.half_way(f"router.load, {slot}")
 
     def expect(self, slot: Slot, token: int) -> None:
         self._refuse_stale(token)
+        self._answer()
         if slot is self.live:
             raise RouterError(f"{slot} is live")
         self.loaded.pop(slot, None)
 
     def wait_up(self, slot: Slot, deadline_s: float) -> None:
+        self._answer()
         if slot in self.sick or slot not in self.loaded:
             raise RouterError(f"{slot} did not come up within {deadline_s:g} s")
 
     def switch(self, to: Slot, token: int) -> float:
         if token != self.token:
             raise RouterError(f"token {token} is stale, the router obeys {self.token}")
+        self.filed = to
+        self.half_way("router.switch, filed")
+        self._answer()
         self.live = to
         self.flips.append(to)
         return 0.002
@@ -79,17 +105,28 @@ class FakeRouter:
 
     def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
         self._refuse_stale(token)
+        self._answer()
         self.drained.append(slot)
         return 0
 
     def state(self) -> RouterState:
+        recorded = {slot: 100 if slot is self.filed else 0 for slot in Slot}
+        if not self.running:
+            nothing = dict.fromkeys(Slot, 0)
+            return RouterState(False, None, nothing, {}, nothing, recorded)
         return RouterState(
-            running=self.running,
+            running=True,
             token=self.token,
-            weights={slot: 100 if slot is self.live else 0 for slot in Slot},
+            weights={slot: 100 if slot is self.live and slot in self.loaded else 0 for slot in Slot},
             up={slot: frozenset(routes.upstreams or ()) for slot, routes in self.loaded.items()},
             in_flight=dict.fromkeys(Slot, 0),
             held=self.held,
+            recorded=recorded,
+            kept=self.kept,
+            addresses={
+                slot: {name: f"{up.host}:{up.port}" for name, up in (routes.upstreams or {}).items()}
+                for slot, routes in self.loaded.items()
+            },
         )
 
     def traffic(self, slot: Slot, window_s: float, slow_s: float) -> Traffic:
@@ -97,6 +134,10 @@ class FakeRouter:
 
     def stop(self) -> None:
         self.running = False
+
+    def _answer(self) -> None:
+        if not self.running:
+            raise RouterError("the router does not answer")
 
     def _refuse_stale(self, token: int) -> None:
         if self.token is not None and self.token > token:

@@ -28,7 +28,7 @@ class FakeScratchServer:
         self.closed = False
         self.went_back = False
 
-    def url(self, database: str = "postgres", role: str | None = None) -> Secret:
+    def url(self, database: str = "", role: str | None = None) -> Secret:
         return Secret(f"postgresql://{role or 'backstay_scratch'}:scratchword@127.0.0.1:5999/{database}")
 
     def url_for_containers(self, database: str, role: str | None = None) -> Secret:
@@ -102,6 +102,11 @@ class FakeScratches:
         self.made: Callable[[str], object] = lambda url: None
         self.given = False
         self.keeps = "template"
+
+    def available(self, where: str, major: int) -> str:
+        if self.fault is not None:
+            raise DatabaseError(self.fault, hint="install it")
+        return where
 
     def folder(self, order: ScratchOrder) -> Path:
         self.left[order.name] = order

@@ -59,6 +59,16 @@ class Keeper:
             raise RouterError(f"the router's holder refused to {do}: {answer.get('error')}")
         return answer
 
+    def is_there(self) -> bool:
+        """Whether a holder listens for commands; it may be too busy to answer."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(1.0)
+            try:
+                connection.connect(str(self._socket))
+            except OSError:
+                return False
+        return True
+
     def tell_draining(self, command: str) -> None:
         """Pass a command on to HAProxys that were reloaded and still have clients. Without a holder there is nobody
         who could, and its death is healed by the next `listen_on`."""

@@ -137,8 +137,7 @@ class HaproxyRouter:
         except RouterError:
             return RouterState(False, None, dict.fromkeys(Slot, 0), {}, dict.fromkeys(Slot, 0))
         filled = {slot for slot in Slot if any(r.slot == slot and not r.is_empty for r in rows)}
-        green = shown.green if shown else maps.NOBODY
-        share = {Slot.GREEN: green, Slot.BLUE: 100 - green}
+        share = _shares(shown)
         return RouterState(
             running=True,
             token=shown.token if shown else None,
@@ -146,6 +145,12 @@ class HaproxyRouter:
             up={slot: frozenset(r.component for r in rows if r.slot == slot and r.is_up) for slot in Slot},
             in_flight={slot: sum(r.in_flight for r in rows if r.slot == slot) for slot in Slot},
             held=shown.held if shown else None,
+            recorded=_shares(self._read_map()),
+            kept=self.keeper.is_there(),
+            addresses={
+                slot: {r.component: r.address for r in rows if r.slot == slot and not r.is_empty}
+                for slot in filled
+            },
         )
 
     def traffic(self, slot: Slot, window_s: float, slow_s: float) -> Traffic:
@@ -245,6 +250,12 @@ class HaproxyRouter:
             expected=("IP changed", "port changed", "no need to change", "nothing changed"),
         )
         self.keeper.tell_draining(command)
+
+
+def _shares(weights: maps.Weights | None) -> dict[Slot, int]:
+    """Percent per slot; what a router without a map does when nothing is known."""
+    green = weights.green if weights else maps.NOBODY
+    return {Slot.GREEN: green, Slot.BLUE: 100 - green}
 
 
 def _refuse_stale(known: maps.Weights | None, token: int) -> None:

@@ -17,13 +17,14 @@ DEADLINE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ServerRow:
-    """One server of `show stat`. `checked` says that a real health check has passed."""
+    """One server of `show stat`. `checked` says that a real health check has passed; `address` is `host:port`."""
 
     slot: str
     component: str
     status: str
     checked: bool
     in_flight: int
+    address: str = ""
 
     @property
     def is_up(self) -> bool:
@@ -85,7 +86,8 @@ def servers(path: Path) -> list[ServerRow]:
         if row["svname"] != SERVER or not dot:
             continue
         checked = (row["check_status"] or "").removeprefix("* ") in ("L7OK", "L7OKC")
-        found.append(ServerRow(slot, component, row["status"], checked, queued.get(row["pxname"], 0)))
+        in_flight = queued.get(row["pxname"], 0)
+        found.append(ServerRow(slot, component, row["status"], checked, in_flight, row.get("addr") or ""))
     return found
 
 

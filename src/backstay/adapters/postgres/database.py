@@ -12,6 +12,7 @@ from backstay.adapters.postgres import manifest as manifests
 from backstay.adapters.postgres.connection import environment, password
 from backstay.adapters.postgres.content import begin, take
 from backstay.adapters.postgres.facts import ask_server
+from backstay.adapters.postgres.files import sweep
 from backstay.adapters.postgres.session import session
 from backstay.adapters.postgres.tools import ANSWER_S
 from backstay.adapters.postgres.watch import Watch
@@ -80,14 +81,19 @@ class PostgresTools:
 
         copy(order)
 
-    def content(self, url: Secret, deadline_s: float) -> Content:
+    def content(self, url: Secret, deadline_s: float, *, helpers: int = 0) -> Content:
         with _hiding(url), environment(url) as env, session(env, deadline_s) as asked:
             begin(asked, deadline_s, ANSWER_S)
+            if helpers:
+                asked.rows(f"SET LOCAL max_parallel_workers_per_gather = {int(helpers)}")
             return take(asked)
 
     def facts(self, url: Secret) -> ServerFacts:
         with _hiding(url), environment(url) as env:
             return ask_server(env)
+
+    def sweep(self, folder: Path) -> list[str]:
+        return sweep(folder)
 
     def size_of(self, dump: Path) -> int | None:
         try:

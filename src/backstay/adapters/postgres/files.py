@@ -150,8 +150,9 @@ def make_folder(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
-def sweep(folder: Path) -> None:
-    """Remove what writers that died left in `folder`; files that are being written stay."""
+def sweep(folder: Path) -> list[str]:
+    """Remove what writers that died left in `folder`, and tell its names; files that are being written stay."""
+    removed = []
     for left in folder.glob(f"*{SUFFIX}"):
         with contextlib.suppress(OSError):
             handle = os.open(left, os.O_RDONLY | os.O_CLOEXEC)
@@ -161,8 +162,10 @@ def sweep(folder: Path) -> None:
                     shutil.rmtree(left)
                 else:
                     left.unlink()
+                removed.append(left.name)
             finally:
                 os.close(handle)
+    return removed
 
 
 def settle(drafts: Sequence[Draft | FolderDraft]) -> None:

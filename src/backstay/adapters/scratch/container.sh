@@ -27,7 +27,7 @@ if [ $make = yes ]; then
 else
     export PASSWORD
     as "echo \"CREATE ROLE backstay_scratch SUPERUSER LOGIN PASSWORD '\$PASSWORD'\" |
-        $bin/postgres --single -D /scratch/data $conf postgres"
+        $bin/postgres --single -D /scratch/data $conf template1"
 fi
 unset PASSWORD
 as "exec $bin/postgres -D /scratch/data $conf"

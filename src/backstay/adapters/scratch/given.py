@@ -51,7 +51,7 @@ class GivenServer:
             )
         self.notes = (f"the scratch server is a given one: all sign in as {role}, also the application",)
 
-    def url(self, database: str = "postgres", role: str | None = None) -> Secret:
+    def url(self, database: str = "", role: str | None = None) -> Secret:
         return self._to(self._url, database)
 
     def url_for_containers(self, database: str, role: str | None = None) -> Secret:
@@ -102,8 +102,8 @@ class GivenServer:
         return (self._prefix + database).encode()[:longest].decode(errors="ignore")
 
     def _to(self, url: Secret, database: str) -> Secret:
-        """The URL of one of our databases; of the database that was given, for `postgres`."""
-        if database == "postgres":
+        """The URL of one of our databases; of the one that was given, when none is named."""
+        if not database:
             return url
         parts = urlsplit(url.reveal())
         return Secret(urlunsplit(parts._replace(path=f"/{quote(self._real(database), safe='')}")))

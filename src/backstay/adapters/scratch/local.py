@@ -21,7 +21,7 @@ from backstay.adapters.scratch import binaries, sql
 from backstay.adapters.scratch.claim import Claim, remove_tree
 from backstay.adapters.scratch.processes import end_all_in
 from backstay.adapters.scratch.reflink import can_refer, copy_by_reference
-from backstay.adapters.scratch.server import SUPERUSER, OwnServer
+from backstay.adapters.scratch.server import MAINTENANCE, SUPERUSER, OwnServer
 from backstay.adapters.scratch.settings import ACCESS, settings
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
@@ -146,7 +146,7 @@ class LocalServer(OwnServer):
         quoted = sql.text(self._password.reveal())
         statements = f"CREATE ROLE {SUPERUSER} SUPERUSER LOGIN PASSWORD {quoted}\n"
         # Signing in takes a role whose password is known. The single-user mode asks for none.
-        words = ["--single", "-D", f"{self._seen}/data", *self._options, "postgres"]
+        words = ["--single", "-D", f"{self._seen}/data", *self._options, MAINTENANCE]
         self._run("postgres", words, RECOVERY_S, statements)
 
     def _configure(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from backstay.adapters.scratch import container, given
+from backstay.adapters.scratch import binaries, container, given
 from backstay.adapters.scratch.claim import Claim, Claimed, abandoned, held, let_be, take
 from backstay.adapters.scratch.container import ContainerServer
 from backstay.adapters.scratch.given import GivenServer
@@ -44,6 +44,16 @@ class OpenScratches:
         self._secret = secret
         self._login = login
         self._claims: dict[str, Claim] = {}
+
+    def available(self, where: str, major: int) -> str:
+        place = Where.parse(where)
+        if place.source is Source.CONTAINER:
+            return f"a container of {place.name}"
+        if place.source is Source.URL:
+            self._url(place.name)
+            return f"the server of the secret {place.name}"
+        binaries.identity()
+        return str(binaries.find(major))
 
     def folder(self, order: ScratchOrder) -> Path:
         return self._claim(order).folder / "data"

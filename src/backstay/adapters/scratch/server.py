@@ -12,6 +12,8 @@ from backstay.adapters.scratch.watch import DatabaseWatch
 from backstay.domain.secret import Secret
 
 SUPERUSER: Final = "backstay_scratch"
+MAINTENANCE: Final = "template1"
+"""Every server has it; one called postgres may be the application's, or be missing."""
 
 
 class OwnServer:
@@ -35,8 +37,8 @@ class OwnServer:
     @abstractmethod
     def close(self) -> None: ...
 
-    def url(self, database: str = "postgres", role: str | None = None) -> Secret:
-        return sql.url_of(*self.address(), role or SUPERUSER, self._password, database)
+    def url(self, database: str = "", role: str | None = None) -> Secret:
+        return sql.url_of(*self.address(), role or SUPERUSER, self._password, database or MAINTENANCE)
 
     def url_for_containers(self, database: str, role: str | None = None) -> Secret:
         return sql.url_of(*self.address_for_containers(), role or SUPERUSER, self._password, database)
@@ -44,6 +46,8 @@ class OwnServer:
     def create(
         self, database: str, template: str | None = None, like: Mapping[str, str] | None = None
     ) -> None:
+        if database == "postgres":  # a new cluster has an empty one
+            self.drop(database)
         statement = f"CREATE DATABASE {sql.name(database)} TEMPLATE {sql.name(template or 'template0')}"
         if template is not None and self.major >= 15:
             statement += " STRATEGY FILE_COPY"  # writes no WAL of it; the other way writes every byte twice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,11 @@ _KNOWN: Final[tuple[tuple[str, str, str], ...]] = (
     ("SQLITE_CONSTRAINT", "it refused the row", "this is a fault in Backstay; please report it"),
 )
 
+# What SQLite says when the files beside the database cannot be made.
+_SEEN_ON_A_FULL_DISK: Final = ("SQLITE_IOERR", "SQLITE_CANTOPEN")
+_ROOM: Final = 64 * 1024
+"""Bytes that SQLite needs for the files beside a database."""
+
 
 @contextmanager
 def translated(path: Path, doing: str) -> Iterator[None]:
@@ -59,9 +65,19 @@ def name_of(error: BaseException) -> str:
 def store_error(path: Path, doing: str, error: BaseException) -> StoreError:
     """The StoreError for an error of the database: what happened, and what to do about it."""
     name = name_of(error)
+    if name.startswith(_SEEN_ON_A_FULL_DISK) and _is_full(path.parent):
+        name = "SQLITE_FULL"
     for start, why, hint in _KNOWN:
         if name.startswith(start):
             advice = hint.format(path=path, folder=path.parent, name=path.name)
             return StoreError(f"the state store {path} cannot be {doing}: {why} ({error})", hint=advice)
     cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return StoreError(f"the state store {path} cannot be {doing}: {cause}", hint=_RIGHTS)
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        room = os.statvfs(folder)
+    except OSError:
+        return False
+    return room.f_bavail * room.f_frsize < _ROOM

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -11,12 +13,15 @@ from backstay.adapters.store.codec import decode, decode_mapping, from_row, leas
 from backstay.adapters.store.location import Location, located, refuse_network_file_system
 from backstay.adapters.store.readonly import ReadOnlyFile
 from backstay.adapters.store.schema import MIGRATIONS
+from backstay.domain.alarm import Alarm
 from backstay.domain.backup import Backup
 from backstay.domain.deployment import Deployment, Wish
+from backstay.domain.drill import Drill, DrillKind
 from backstay.domain.environment import Environment
 from backstay.domain.lease import Lease, Now
 from backstay.domain.notification import Notification
 from backstay.domain.release import Release
+from backstay.domain.schedule import Duty, DutyRun
 from backstay.domain.slot import Slots
 from backstay.domain.step import Event, StepRecord
 from backstay.ports.clock import Clock
@@ -122,6 +127,26 @@ class SqlReader:
         rows = self._rows(f"SELECT * FROM notifications WHERE {there} ORDER BY id DESC", **values)
         return [from_row(row, Notification) for row in rows]
 
+    def watched_since(self, app: str, environment: str) -> datetime | None:
+        row = self._row(f"SELECT since FROM watches WHERE {HERE}", app=app, environment=environment)
+        return datetime.fromisoformat(row["since"]) if row else None
+
+    def duty_runs(
+        self, app: str, environment: str, duty: Duty | None = None, limit: int = 100
+    ) -> list[DutyRun]:
+        rows = self._newest("duty_runs", app, environment, limit, duty=duty.value if duty else None)
+        return [from_row({**row, "owner": decode_mapping(row["owner"])}, DutyRun) for row in rows]
+
+    def drills(
+        self, app: str, environment: str, kind: DrillKind | None = None, limit: int = 100
+    ) -> list[Drill]:
+        rows = self._newest("drills", app, environment, limit, kind=kind.value if kind else None)
+        return [from_row({**row, "proofs": json.loads(row["proofs"])}, Drill) for row in rows]
+
+    def alarms(self, app: str, environment: str) -> list[Alarm]:
+        query = f"SELECT * FROM alarms WHERE {HERE} ORDER BY subject"
+        return [from_row(row, Alarm) for row in self._rows(query, app=app, environment=environment)]
+
     def now_s(self) -> float:
         """Seconds since the epoch by the clock that all users of the store share, unless another one was given."""
         return self._source.now_s() if self._clock is None else self._clock.now().timestamp()
@@ -134,6 +159,15 @@ class SqlReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _newest(
+        self, table: str, app: str, environment: str, limit: int, **column: str | None
+    ) -> Sequence[dict[str, Any]]:
+        """Rows of a numbered table, newest first, where `column` has its value, if it is given one."""
+        given = {name: value for name, value in column.items() if value is not None}
+        wanted = "".join(f" AND {name} = :{name}" for name in given)
+        query = f"SELECT * FROM {table} WHERE {HERE}{wanted} ORDER BY id DESC LIMIT {int(limit)}"
+        return self._rows(query, app=app, environment=environment, **given)
 
     def _rows(self, query: str, **values: Any) -> Sequence[dict[str, Any]]:
         return self._source.rows(query, values)

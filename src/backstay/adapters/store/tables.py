@@ -200,3 +200,62 @@ writes = Table(
     Column("key", String(32), primary_key=True),
     Column("at", Float, nullable=False),
 )
+
+# Since when somebody looks after the schedules of an environment: what was due before was not missed.
+watches = Table(
+    "watches",
+    METADATA,
+    Column("app", String(255), primary_key=True),
+    Column("environment", String(255), primary_key=True),
+    Column("since", String(32), nullable=False),
+)
+
+duty_runs = Table(
+    "duty_runs",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("app", String(255), nullable=False),
+    Column("environment", String(255), nullable=False),
+    Column("duty", String(32), nullable=False),
+    Column("due_at", String(32)),
+    Column("began_at", String(32), nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("outcome", String(32), nullable=False),
+    Column("ended_at", String(32)),
+    Column("detail", Text, nullable=False),
+    Index(None, "app", "environment", "duty", "id"),
+)
+
+drills = Table(
+    "drills",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("app", String(255), nullable=False),
+    Column("environment", String(255), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("began_at", String(32), nullable=False),
+    Column("ended_at", String(32), nullable=False),
+    Column("ok", Boolean, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("subject", String(255)),
+    Column("release", String(255)),
+    Column("rto_s", Float),
+    Column("rpo_s", Float),
+    Column("rto_target_s", Float),
+    Column("rpo_target_s", Float),
+    Column("proofs", Text, nullable=False),
+    Column("requested_by", String(255), nullable=False),
+    Column("path", Text, nullable=False),
+    Index(None, "app", "environment", "kind", "id"),
+)
+
+# At most one row for each subject of an environment: its presence is what keeps people from being told twice.
+alarms = Table(
+    "alarms",
+    METADATA,
+    Column("app", String(255), primary_key=True),
+    Column("environment", String(255), primary_key=True),
+    Column("subject", String(32), primary_key=True),
+    Column("since", String(32), nullable=False),
+    Column("message", Text, nullable=False),
+)

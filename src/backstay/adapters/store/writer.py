@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 
-from backstay.adapters.store import journal, leases, outbox
+from backstay.adapters.store import duties, journal, leases, outbox
 from backstay.adapters.store.codec import DEPLOYMENT_FIELDS, encode, from_row, timestamp, to_row
 from backstay.adapters.store.database import Database, retried
-from backstay.adapters.store.file import FileDatabase
-from backstay.adapters.store.location import Location, located
 from backstay.adapters.store.reader import SqlReader
-from backstay.adapters.store.schema import MIGRATIONS
 from backstay.adapters.store.tables import backups, deployments
 from backstay.adapters.store.tables import slots as slots_table
 from backstay.domain.backup import Backup
@@ -33,14 +29,20 @@ from backstay.ports.clock import Clock
 _FIXED = frozenset({"id", "app", "environment", "kind", "state", "token", "created_at"})
 
 
-_LOCKED_DEPLOYMENT = (
+# Made once: to build a statement takes longer than to run it.
+_WHOLE: Final = (
     select(*(deployments.c[name] for name in sorted(DEPLOYMENT_FIELDS)))
-    .where(deployments.c.id == bindparam("named"))
+    .where(deployments.c.id == bindparam("wanted"))
+    .with_for_update()
+)
+_WHERE: Final = (
+    select(deployments.c.app, deployments.c.environment)
+    .where(deployments.c.id == bindparam("wanted"))
     .with_for_update()
 )
 
 
-class SqlStore(SqlReader, outbox.SqlOutbox):
+class SqlStore(SqlReader, outbox.SqlOutbox, duties.SqlDuties):
     """A store in `database`. Safe to use from several threads.
 
     Times are those of the clock that all users of the database share, unless `clock` is given. Raises StoreError
@@ -149,7 +151,8 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         if wrong:
             raise TypeError(f"a deployment has no changeable {', '.join(sorted(wrong))}")
         with self.transaction() as connection:
-            have = self._fenced(connection, token, deployment)
+            have = self._locked_deployment(connection, deployment)
+            leases.held_under(connection, have.app, have.environment, token)
             if not can_become(have.state, state) and (state is not have.state or have.state.is_final):
                 raise StoreError(
                     f"deployment {deployment} is {have.state} and cannot become {state}",
@@ -181,7 +184,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
     ) -> None:
         """Write the journal. What is not given stays as it was, but a step started again has no error yet."""
         with self.transaction() as connection:
-            self._fenced(connection, token, deployment)
+            self._fence(connection, token, deployment)
             now = self._now()
             journal.write_step(connection, deployment, name, state, now, result, error, took_s)
             if telling is not None:
@@ -200,7 +203,7 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         data: Mapping[str, Any] | None = None,
     ) -> None:
         with self.transaction() as connection:
-            self._fenced(connection, token, deployment)
+            self._fence(connection, token, deployment)
             journal.append_event(connection, deployment, kind, message, self._now(), step=step, data=data)
 
     @retried
@@ -279,19 +282,22 @@ class SqlStore(SqlReader, outbox.SqlOutbox):
         journal.append_event(connection, deployment.id, kind, message, self._now())
         outbox.tell_of(connection, deployment, self._now(), self.now_s(), environment, extra)
 
-    def _fenced(self, connection: Connection, token: int, deployment: str) -> Deployment:
-        have = self._locked_deployment(connection, deployment)
-        leases.held_under(connection, have.app, have.environment, token)
-        return have
+    def _fence(self, connection: Connection, token: int, deployment: str) -> None:
+        """Lock the deployment, and LeaseLost unless its environment is held under `token`."""
+        row = self._row_of(connection, _WHERE, deployment)
+        leases.held_under(connection, row["app"], row["environment"], token)
 
     def _locked_deployment(self, connection: Connection, deployment: str) -> Deployment:
-        row = connection.execute(_LOCKED_DEPLOYMENT, {"named": deployment}).one_or_none()
+        return from_row(self._row_of(connection, _WHOLE, deployment), Deployment)
+
+    def _row_of(self, connection: Connection, what: Select[Any], deployment: str) -> dict[str, Any]:
+        row = connection.execute(what, {"wanted": deployment}).one_or_none()
         if row is None:
             raise StoreError(
                 f"the state store {self.database.name} has no deployment {deployment}",
                 hint="`backstay history ENV` lists those it has",
             )
-        return from_row(row._asdict(), Deployment)
+        return row._asdict()
 
     def transaction(self) -> AbstractContextManager[Connection]:
         return self.database.transaction()
@@ -304,23 +310,3 @@ def _next_number(connection: Connection) -> int:
     """The order of entry, which no clock decides."""
     highest: int = connection.execute(select(func.coalesce(func.max(backups.c.number), 0))).scalar_one()
     return highest + 1
-
-
-def open_store(
-    location: Location,
-    clock: Clock | None = None,
-    *,
-    migrations: Path = MIGRATIONS,
-    tell: Callable[[str], None] | None = None,
-) -> SqlStore:
-    """The store at a path, `sqlite:///PATH` or `postgresql+psycopg://…`, for reading and writing. See SqlStore.
-
-    It is created or upgraded when it must be. `tell` hears of outages of a server (default: standard error).
-    """
-    place = located(location)
-    if isinstance(place, Path):
-        return SqlStore(FileDatabase(place, migrations), clock)
-    from backstay.adapters.store.server.patience import tell_on_stderr
-    from backstay.adapters.store.server.writing import ServerDatabase
-
-    return SqlStore(ServerDatabase(place, migrations, tell or tell_on_stderr), clock)

@@ -15,6 +15,7 @@ from backstay.pipeline.checks.engine import clock, engine, registry
 from backstay.pipeline.checks.memory import memory
 from backstay.pipeline.checks.notify import notify
 from backstay.pipeline.checks.router import bind, network, ports, proxy
+from backstay.pipeline.checks.scratch import is_wanted, scratch
 from backstay.pipeline.checks.subject import Subject
 from backstay.pipeline.checks.variables import variables
 
@@ -42,6 +43,8 @@ def _all(subject: Subject) -> Iterator[Check]:
         yield database(subject)
         yield database_container(subject)
         yield connections(subject)
+        if is_wanted(subject):
+            yield scratch(subject)
     yield network(subject)
     yield ports(subject)
     yield bind(subject)

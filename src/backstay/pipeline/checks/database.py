@@ -122,6 +122,7 @@ def _spec(subject: Subject, image: str, address: DatabaseAddress) -> ContainerSp
         labels={
             "backstay.app": environment.app,
             "backstay.environment": environment.name,
+            "backstay.deployment": subject.id,
             "backstay.role": "check",
         },
         entrypoint=("sh",),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from backstay.domain.check import Severity
 from backstay.domain.lease import Claim, claim
-from backstay.pipeline.begin import locked, unfinished
+from backstay.pipeline.begin import locked
 from backstay.pipeline.check import Check, Finding
 from backstay.pipeline.checks.subject import Subject
 from backstay.pipeline.home import refuse_elsewhere
+from backstay.pipeline.left import unfinished
 
 
 def deployment(subject: Subject) -> Check:

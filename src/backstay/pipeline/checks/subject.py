@@ -19,6 +19,7 @@ from backstay.ports.database import Database
 from backstay.ports.engine import Engine, EngineInfo, Login, Manifest
 from backstay.ports.host import Host
 from backstay.ports.router import Router
+from backstay.ports.scratch import Scratches
 from backstay.ports.store import Reader
 
 ENGINE_S = 5.0
@@ -97,6 +98,7 @@ class Subject:
     host: Host
     clock: Clock
     home: str
+    scratches: Scratches
     token: int | None = None
     manifests: dict[tuple[str, str], Once[Manifest]] = field(default_factory=dict)
     _secrets: Once[Mapping[str, Secret]] = field(init=False)

@@ -16,6 +16,7 @@ from backstay.pipeline.probe import ask_health
 from backstay.pipeline.run import Run
 from backstay.pipeline.steps.smoke import passes_in_public
 from backstay.pipeline.steps.start import placements_of
+from backstay.pipeline.witness import Witness
 from backstay.ports.engine import Container
 
 TOLD_EVERY_S = 5.0
@@ -79,9 +80,9 @@ class Watch:
         self.began = run.world.clock.monotonic()
         self.placements: dict[str, Placement] = placements_of(run)
         self.next_smoke = run.environment.policy.smoke_every_s or 0.0
-        for name, placement in self.placements.items():
-            found = run.world.engine.inspect(placement.container)
-            self.known_restarts[name] = found.restarts if found else 0
+        self.witness = Witness(run.world.engine, {n: p.container for n, p in self.placements.items()})
+        for name, found in self.witness.look().items():
+            self.known_restarts[name] = found.restarts
         if run.plan.before.live is not None:
             self.old = run.world.router.traffic(
                 run.plan.before.live, triggers.baseline_window_s, triggers.slow_answer_s
@@ -148,16 +149,10 @@ class Watch:
         )
 
     def _count_restarts(self) -> None:
-        for name, placement in self.placements.items():
-            try:
-                found = self.run.world.engine.inspect(placement.container)
-            except EngineError:
-                continue  # an engine that does not answer says nothing about the release; the probes go on
-            if found is None:
-                continue
+        for name, found in self.witness.look().items():
             if not (found.running or found.can_restart):
                 self._note_death(name, found)
-            fresh = found.restarts - self.known_restarts[name]
+            fresh = found.restarts - self.known_restarts.setdefault(name, found.restarts)
             if fresh > 0:
                 self.restarts[name].extend([self.now_s] * fresh)
                 self.known_restarts[name] = found.restarts
@@ -165,7 +160,10 @@ class Watch:
 
     def _note_death(self, name: str, found: Container) -> None:
         self.deaths.append(name)
-        output = [self.run.redact(line) for line in self.run.world.engine.logs(found.id, LOG_LINES)]
+        try:
+            output = [self.run.redact(line) for line in self.run.world.engine.logs(found.id, LOG_LINES)]
+        except EngineError as error:
+            output = [f"(unknown: {error.message})"]
         message = f"{name} ended with {found.exit_code}; its last output:"
         self.run.tell("component_died", message, step=BakeStep.name, component=name, output=output)
 

@@ -70,5 +70,6 @@ def subject_of(run: Run) -> Subject:
         host=world.host,
         clock=world.clock,
         home=world.home,
+        scratches=world.scratches,
         token=run.token,
     )

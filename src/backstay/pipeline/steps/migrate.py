@@ -29,11 +29,11 @@ class MigrateStep:
             container = run.world.engine.run(_spec(run, name))
             code = self._wait(run, container)
             output = [run.redact(line) for line in run.world.engine.logs(container.id, LOG_LINES)]
-            run.world.engine.remove(container.id)
             took_s = run.world.clock.monotonic() - began
             run.tell(
                 "migration_ended", f"{name}: exit {code} after {took_s:.1f} s", step=self.name, output=output
             )
+            run.world.engine.remove(container.id)
             if code != 0:
                 raise StepFailed(
                     f"the migration of {name} ended with {code}: {_last(output)}",
@@ -47,10 +47,18 @@ class MigrateStep:
         return Truth.UNKNOWN
 
     def undo(self, run: Run, record: StepRecord) -> None:
-        """Nothing brings a schema back; say so, and take away a container that is still there."""
+        """Nothing brings a schema back; say so, and take away a container that is still there.
+
+        One that still runs outlived its worker. It is waited for: killed half-way it could leave what no release
+        knows.
+        """
         for name in run.plan.migrating:
             left = run.world.engine.inspect(container_name(run, name, "migrate"))
             if left is not None:
+                if left.running:
+                    run.tell("migration_awaited", f"{name}: its migration still runs", step=self.name)
+                    code = self._wait(run, left)
+                    run.tell("migration_ended", f"{name}: exit {code}", step=self.name)
                 run.world.engine.remove(left.id)
         if run.plan.migrating:
             run.tell(

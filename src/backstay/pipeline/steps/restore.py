@@ -5,16 +5,16 @@ The live database is only read. Law 7: more than was accepted, and nothing goes 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from backstay.domain.backup import Backup, BackupProgress
+from backstay.domain.backup import Backup
 from backstay.domain.content import Content
 from backstay.domain.deployment import Wish
 from backstay.domain.restore import Loss, Role, differing, exceeds, too_much
 from backstay.domain.step import StepRecord, Truth
 from backstay.domain.verification import compared
 from backstay.errors import BackupFailed, DatabaseError
+from backstay.pipeline.dumped import DumpWanted, as_dump
 from backstay.pipeline.live import Live, live_of
 from backstay.pipeline.run import Run
 from backstay.pipeline.told import Told
@@ -39,19 +39,20 @@ class RestoreStep:
 
     def _restore(self, run: Run, live: Live, backup: Backup) -> dict[str, Any]:
         mark, url = live.mark(Role.RESTORED), live.url(Role.RESTORED)
-        live.cluster.create(mark)
         limits, began = run.environment.policy.backup_limits, run.world.clock.monotonic()
-        run.world.database.restore(
-            RestoreOrder(
-                Path(backup.path), url, limits, analyze=True, sha256=backup.sha256 or None,
-                identity=source.identity_in(run.secrets) if (source := run.environment.database) else None,
-                stopped=lambda: is_stopped(run), tell=Told(run, self.name, "restore"),
-            )
-        )  # fmt: skip
+        progress, database = Told(run, self.name, "restore"), run.world.database
+        with as_dump(run.world, backup, _wanted(run, progress)) as dump:
+            live.cluster.create(mark)
+            database.restore(
+                RestoreOrder(
+                    dump.path, url, limits, analyze=True, sha256=dump.sha256, identity=dump.identity,
+                    stopped=lambda: is_stopped(run), tell=progress,
+                )
+            )  # fmt: skip
+            expected = database.content_of(dump.path)
         run.heed()
-        found = run.world.database.content(url, limits.deadline_s)
+        found = database.content(url, limits.deadline_s)
         took_s = run.world.clock.monotonic() - began
-        expected = run.world.database.content_of(Path(backup.path))
         proof = compared(backup.id, expected, found, with_owners=True, took_s=took_s)
         if not proof.ok:
             raise BackupFailed(
@@ -67,12 +68,7 @@ class RestoreStep:
         writes = live.cluster.writes(live.name)
         loss = count_loss(run, live, found)
         refuse_too_much(run, backup, loss)
-        return {
-            "database": mark.name,
-            "proof": proof.as_document(),
-            "writes": writes,
-            "loss": loss.as_json(),
-        }
+        return {"database": mark.name, "proof": proof.as_document(), "writes": writes, "loss": loss.as_json()}
 
     def probe(self, run: Run, record: StepRecord) -> Truth:
         return Truth.UNKNOWN
@@ -82,6 +78,17 @@ class RestoreStep:
         live = live_of(run)
         live.cluster.settle(run.id)
         live.cluster.drop(live.mark(Role.RESTORED))
+
+
+def _wanted(run: Run, progress: Told) -> DumpWanted:
+    source = run.environment.database
+    return DumpWanted(
+        source.scratch if source else "auto",
+        run.environment.policy.backup_limits,
+        source.identity_in(run.secrets) if source else None,
+        lambda: is_stopped(run),
+        progress,
+    )
 
 
 def backup_of(run: Run) -> Backup:
@@ -123,6 +130,3 @@ def refuse_too_much(run: Run, backup: Backup, loss: Loss) -> None:
 
 def is_stopped(run: Run) -> bool:
     return run.lost.is_set() or run.world.store.wish(run.id) is Wish.ABORT
-
-
-__all__ = ["BackupProgress", "RestoreStep"]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from backstay.domain.orphans import ON_THEIR_OWN
 from backstay.domain.slot import unreferenced
 from backstay.domain.step import StepRecord, Truth
 from backstay.pipeline.run import Run
 from backstay.pipeline.steps.start import stop_and_remove
-
-ON_THEIR_OWN = ("rehearsal", "scratch")
-"""Roles of containers that live beside the deployments, and are swept when their own owner died."""
 
 
 class RetireStep:

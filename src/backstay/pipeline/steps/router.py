@@ -6,33 +6,33 @@ from typing import Any
 
 from backstay.domain.slot import Slot
 from backstay.domain.step import StepRecord, Truth
+from backstay.pipeline.heal import heal
+from backstay.pipeline.routes import known_gateway
 from backstay.pipeline.run import Run
+from backstay.pipeline.stranger import refuse_stranger
 
 
 class RouterStep:
+    """A router that is gone is started again, and what serves with it: going back must lead to something."""
+
     name = "router"
     title = "make sure the router runs and listens"
 
     def do(self, run: Run) -> dict[str, Any]:
-        gateway = self._known_gateway(run) or self._gateway(run)
+        refuse_stranger(run)
+        # Before the flip of a warm rollback not even the engine is asked, so that going back works, and works at once,
+        # although the engine is ill.
+        gateway = (known_gateway(run) if run.plan.is_warm else None) or self._gateway(run)
         binds = run.binds(gateway)
         run.world.router.ensure(binds, run.nonce, run.token)
         weights = run.world.router.state().weights
+        healed = () if run.plan.is_warm else heal(run, whole=False).cured
         return {
             "gateway": gateway,
             "binds": [str(bind) for bind in binds],
             "weights": {slot.value: weights.get(slot, 0) for slot in Slot},
+            "healed": [drift.what for drift in healed],
         }
-
-    def _known_gateway(self, run: Run) -> str | None:
-        """For a warm rollback, what the live deployment found: before the flip not even the engine is asked, so that
-        going back works, and works at once, although the engine is ill."""
-        serving = run.plan.before.serving
-        if not run.plan.is_warm or serving is None:
-            return None
-        journal = run.world.store.steps(serving.deployment)
-        found = [record.result.get("gateway") for record in journal if record.name == self.name]
-        return found[-1] if found else None
 
     def _gateway(self, run: Run) -> str:
         environment = run.environment

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from backstay.domain.plan import Origin
+from backstay.domain.release import Component
 from backstay.domain.slot import Placement, SlotMapping, unreferenced
 from backstay.domain.step import StepRecord, Truth
 from backstay.errors import StepFailed
@@ -31,21 +32,8 @@ class StartStep:
 
     def _start(self, run: Run, name: str) -> Placement:
         component = run.release.components[name]
-        container = run.world.engine.run(
-            ContainerSpec(
-                name=container_name(run, name),
-                image=run.result("pull")["images"][name],
-                network=run.environment.network,
-                labels=run.labels(name, run.plan.target),
-                env={"PORT": str(component.port), **component.env},
-                secrets={key: run.secrets[key] for key in component.secrets},
-                command=component.command,
-                volumes=component.volumes,
-                memory=component.memory,
-                published=component.port,
-                port_range=run.environment.ports,
-            )
-        )
+        image, labels = run.result("pull")["images"][name], run.labels(name, run.plan.target)
+        container = run.world.engine.run(spec_of(run, component, container_name(run, name), image, labels))
         if container.port is None:
             raise StepFailed(f"the engine published no port for {name}")
         run.tell("container_started", f"{container.name} on 127.0.0.1:{container.port}", step=self.name)
@@ -60,6 +48,25 @@ class StartStep:
     def undo(self, run: Run, record: StepRecord) -> None:
         run.world.router.load(routes_of(run, run.slots), run.token)
         remove_born_here(run)
+
+
+def spec_of(
+    run: Run, component: Component, name: str, image: str, labels: Mapping[str, str]
+) -> ContainerSpec:
+    """What the engine is told of a component that serves, with the secrets as they are now."""
+    return ContainerSpec(
+        name=name,
+        image=image,
+        network=run.environment.network,
+        labels=labels,
+        env={"PORT": str(component.port), **component.env},
+        secrets={key: run.secrets[key] for key in component.secrets},
+        command=component.command,
+        volumes=component.volumes,
+        memory=component.memory,
+        published=component.port,
+        port_range=run.environment.ports,
+    )
 
 
 def container_name(run: Run, component: str, role: str | None = None) -> str:

@@ -6,7 +6,6 @@ the application) is noticed in the transaction itself, which then changes nothin
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Final
 
 from backstay.domain.restore import Change, Loss, Role
@@ -76,12 +75,10 @@ class SwapStep:
         return loss
 
     def _count(self, run: Run, live: Live) -> Loss:
-        content = run.world.database.content_of(Path(backup_of(run).path))
-        if content is None:
-            raise BackupFailed(
-                "the backup's manifest no longer says what is in it", hint="backstay backup verify"
-            )
-        return count_loss(run, live, content)
+        url = live.url(Role.RESTORED)
+        return count_loss(
+            run, live, run.world.database.content(url, run.environment.policy.backup_deadline_s)
+        )
 
 
 def _known_loss(result: Any) -> Loss:

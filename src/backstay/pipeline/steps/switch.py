@@ -7,14 +7,16 @@ from typing import Any
 from backstay.domain.duration import format_duration
 from backstay.domain.slot import Slot, SlotMapping
 from backstay.domain.step import StepRecord, Truth
-from backstay.errors import NeedsAttention
-from backstay.pipeline.probe import ask_health
+from backstay.errors import NeedsAttention, RouterError
+from backstay.pipeline.probe import first_sick
 from backstay.pipeline.routes import routes_of
 from backstay.pipeline.run import Run
 from backstay.pipeline.steps.start import placements_of
 from backstay.pipeline.times import rfc3339
 
 UP_DEADLINE_S = 15.0
+REVIVAL_S = 8.0
+REVIVAL_POLL_S = 1.0
 
 
 class StageStep:
@@ -46,8 +48,13 @@ class StageStep:
     def undo(self, run: Run, record: StepRecord) -> None:
         """Let what is still in flight end, then put back what stood in the slot."""
         target = run.plan.target
-        if run.world.router.state().running:
-            run.world.router.drain(target, run.environment.policy.drain_deadline_s, run.token)
+        try:
+            if run.world.router.state().running:
+                run.world.router.drain(target, run.environment.policy.drain_deadline_s, run.token)
+        except (
+            RouterError
+        ) as error:  # one that does not answer has nothing in flight that could be waited for
+            run.tell("router_silent", error.message, step=self.name)
         displaced = run.plan.before.mappings.get(target)
         now = run.slots
         back = now.entered(target, displaced) if displaced else now.emptied(target)
@@ -76,33 +83,78 @@ class SwitchStep:
         return {"switch_s": switch_s}
 
     def probe(self, run: Run, record: StepRecord) -> Truth:
+        """PARTLY: what the router does, what it would do after a restart, and what is recorded as live, differ."""
         state = run.world.router.state()
         if not state.running:
             return Truth.UNKNOWN
-        weight = state.weights.get(run.plan.target, 0)
-        return Truth.NOT_HAPPENED if weight == 0 else Truth.HAPPENED
+        target = run.plan.target
+        found = {
+            state.weights.get(target, 0) > 0,
+            state.recorded.get(target, 0) > 0,
+            run.slots.live is target,
+        }
+        if len(found) > 1:
+            return Truth.PARTLY
+        return Truth.HAPPENED if True in found else Truth.NOT_HAPPENED
 
     def undo(self, run: Run, record: StepRecord) -> None:
-        """Law 3: the old slot is still warm; going back is the same one command.
+        """Law 3: the old slot is still warm; going back is the same one command."""
+        self.go_back(run)
 
-        Raises NeedsAttention, and leaves the traffic where it is, when the old slot does not answer.
+    def go_back(self, run: Run) -> None:
+        """Send the traffic to the slot that served before. Needs nothing of the journal, and may be said twice.
+
+        Raises NeedsAttention, and leaves the traffic where it is, when the old slot does not answer or the router
+        cannot be moved: what would be undone next is what serves.
         """
         old = run.plan.before.live
-        if old is None:
-            run.world.router.switch(run.plan.target.other, run.token)  # the empty slot: nothing served before
-            run.save_slots(run.slots.switched(None))
-            return
-        sick = self._sick(run, old)
+        # Behind held requests the old slot is stopped, and comes back before anybody is let through to it.
+        if old is not None and self._carries(run) and run.world.router.state().held is None:
+            self._refuse_dead(run, old)
+        # The slot opposite is empty when nothing served before.
+        switch_s = self._flip(run, old or run.plan.target.other)
+        now = run.world.clock.monotonic()
+        rollback_s = now - run.decided_at if run.decided_at is not None else switch_s
+        run.save_slots(run.slots.switched(old))
+        if old is not None:
+            self._tell(run, old, switch_s, rollback_s)
+
+    def _carries(self, run: Run) -> bool:
+        state = run.world.router.state()
+        return not state.running or state.weights.get(run.plan.target, 0) > 0
+
+    def _refuse_dead(self, run: Run, old: Slot) -> None:
+        """Nobody is led to a dead slot. One that does not answer is asked again for a while: nothing better can be done
+        meanwhile, and an engine that starts anew makes all its containers unreachable for some seconds."""
+        clock = run.world.clock
+        end = clock.monotonic() + REVIVAL_S
+        while (sick := self._sick(run, old)) and clock.monotonic() < end:
+            clock.sleep(REVIVAL_POLL_S)
         if sick:
             raise NeedsAttention(
                 f"the old slot is not healthy ({sick}), so traffic stays on {run.release.version}",
                 hint=f"backstay status {run.environment.name}",
                 state=f"{run.plan.target} serves",
             )
-        switch_s = run.world.router.switch(old, run.token)
-        decided = run.decided_at if run.decided_at is not None else run.world.clock.monotonic() - switch_s
-        rollback_s = run.world.clock.monotonic() - decided
-        run.save_slots(run.slots.switched(old))
+
+    def _sick(self, run: Run, old: Slot) -> str | None:
+        mapping = run.slots.mappings.get(old) or run.plan.before.mappings.get(old)
+        previous = run.plan.previous
+        if mapping is None or previous is None:
+            return None
+        return first_sick(run.world.prober, mapping.placements, previous.components)
+
+    def _flip(self, run: Run, to: Slot) -> float:
+        try:
+            return run.world.router.switch(to, run.token)
+        except RouterError as error:
+            raise NeedsAttention(
+                f"the traffic could not be moved back to {to}: {error.message}",
+                hint=error.hint or f"backstay recover {run.environment.name}",
+                state="it stays where it is, and both slots keep running",
+            ) from error
+
+    def _tell(self, run: Run, old: Slot, switch_s: float, rollback_s: float) -> None:
         previous = run.plan.before.serving
         run.tell(
             "traffic_switched",
@@ -112,16 +164,3 @@ class SwitchStep:
             switch_s=switch_s,
             rollback_s=rollback_s,
         )
-
-    def _sick(self, run: Run, old: Slot) -> str | None:
-        """The first component of the old slot that fails its health probe, with its answer; None when all pass."""
-        if run.world.router.state().held is not None:
-            return None  # its containers are stopped, and nobody is sent there before they are back
-        mapping, previous = run.plan.before.mappings.get(old), run.plan.previous
-        if mapping is None or previous is None:
-            return None
-        for name, placement in mapping.placements.items():
-            answer = ask_health(run.world.prober, placement, previous.components[name].health)
-            if not answer.is_healthy:
-                return f"{name}: {answer.error or answer.status}"
-        return None
