@@ -113,7 +113,7 @@ class CopyOrder:
 
 @dataclass(frozen=True, slots=True)
 class RestoreOrder:
-    """Restore the logical `dump` into the existing, empty database at `into`, with `jobs` connections (0: one per
+    """Restore the logical `dump` into the existing, empty database at `into`, with `jobs` connections (0: two per
     processor, at most 8).
 
     `roles`: first make those roles of the source that the target lacks (a scratch server of our own); without it, and

@@ -68,7 +68,7 @@ class _Restore:
     def run(self) -> None:
         if self.order.roles:
             self._make_roles()
-        jobs = self.order.jobs or min(len(os.sched_getaffinity(0)), MOST_JOBS)
+        jobs = self.order.jobs or min(2 * len(os.sched_getaffinity(0)), MOST_JOBS)
         argv = [self.pg_restore, "--exit-on-error", "--no-password", f"--dbname={self.facts.database}"]
         if not self.order.owners:
             argv += ["--no-owner", "--no-acl"]
