@@ -19,6 +19,7 @@ from backstay.domain.recovery import FORMAT
 from backstay.domain.slot import Slot, SlotMapping, Slots
 from backstay.domain.step import StepState
 from backstay.pipeline.record import as_record
+from backstay.ports.router import SlotRoutes
 from backstay.testing import FakeEngine, FakeHost, FakeProber, FakeRouter
 from tests.cli.conftest import Backstay
 from tests.store.samples import (
@@ -42,6 +43,7 @@ def router(monkeypatch: pytest.MonkeyPatch) -> FakeRouter:
     made, host = FakeRouter(), FakeHost()
     host.presences[GONE.pid] = Presence.GONE
     made.running, made.live, made.filed, made.token = True, Slot.BLUE, Slot.BLUE, 1
+    made.loaded = {slot: SlotRoutes() for slot in Slot}
     monkeypatch.setattr(wiring, "engine", lambda *_: FakeEngine())
     monkeypatch.setattr(wiring, "router", lambda where, app, environment: made)
     monkeypatch.setattr(wiring, "prober", FakeProber)
