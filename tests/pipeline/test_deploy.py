@@ -122,6 +122,18 @@ def test_public_answers_from_the_wrong_slot_flip_back(town: Town) -> None:
     assert town.router.live is Slot.BLUE
 
 
+def test_websockets_of_what_stood_in_a_slot_outlive_releases_that_are_taken_back(town: Town) -> None:
+    town.deploy("v1")
+    town.deploy("v2")
+    town.router.busy[Slot.BLUE] = 2
+    town.router.sick.add(Slot.BLUE)
+    assert town.deploy("v3").failed_step == "switch"
+    assert town.router.drained == [Slot.BLUE] and town.router.spared == [2]
+    town.prober.answer = lambda port, path: Answer(503)
+    assert town.deploy("v3").failed_step == "health"
+    assert town.router.drained == [Slot.BLUE], "nothing came to a slot that was never switched to"
+
+
 def test_errors_under_traffic_reverse_the_release_and_quarantine_it(town: Town) -> None:
     town.deploy("v1")
     town.router.traffic_of[Slot.GREEN] = Traffic(requests=100, errors=20)

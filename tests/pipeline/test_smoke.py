@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from backstay.adapters.clock import SystemClock
-from backstay.domain.policy import BUILT_IN, Level, SmokeSet
+from backstay.domain.policy import BUILT_IN, Level, SmokeSet, Trial
 from backstay.domain.release import Health
 from backstay.domain.smoke import Answer, Finding, SmokeTest
 from backstay.pipeline.smoke import Ask, Patience, Question, all_at_once, smoke
@@ -94,7 +94,7 @@ def test_the_full_set(town: Town) -> None:
 def test_a_slot_that_fails_a_wanted_kind_never_gets_traffic(
     town: Town, answer: Answer, level: Level, failing: str | None
 ) -> None:
-    town.policy = replace(BUILT_IN[level], bake_s=1.0)
+    town.policy = replace(BUILT_IN[level], bake_s=1.0, rehearsal=Trial.OFF)
     town.prober.answer = lambda port, path: answer
     ended = town.deploy("v1")
     assert (ended.failed_step, town.router.live is None) == (("smoke", True) if failing else (None, False))

@@ -166,9 +166,9 @@ class FencedRouter:
         self.fence.check()
         self.router.release(token)
 
-    def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
+    def drain(self, slot: Slot, deadline_s: float, token: int, spare: int = 0) -> int:
         self.fence.check()
-        return self.router.drain(slot, deadline_s, token)
+        return self.router.drain(slot, deadline_s, token, spare)
 
     def stop(self) -> None:
         self.fence.check()

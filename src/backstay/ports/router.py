@@ -107,8 +107,12 @@ class Router(Protocol):
     def release(self, token: int) -> None:
         """Let everything that waits go on, to where the weights point now. RouterError when `token` is stale."""
 
-    def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
-        """Wait until nothing is in flight on `slot`; returns how many sessions were left, and cut, at the deadline."""
+    def drain(self, slot: Slot, deadline_s: float, token: int, spare: int = 0) -> int:
+        """Wait until nothing is in flight on `slot`; returns how many sessions were left, and cut, at the deadline.
+
+        `spare` sessions are not waited for: those that began with what stood in the slot before, such as
+        websockets. The router cannot tell them from others, so where there are any, nothing is cut.
+        """
 
     def state(self) -> RouterState:
         """Read the router's own view. A router that does not run gives `running=False`."""

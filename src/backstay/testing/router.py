@@ -32,6 +32,8 @@ class FakeRouter:
         self.traffic_of: dict[Slot, Traffic] = {}
         self.flips: list[Slot] = []
         self.drained: list[Slot] = []
+        self.spared: list[int] = []
+        self.busy: dict[Slot, int] = {}
         self.unusable: str | None = None
         self.taken: set[int] = set()
         self.held: Hold | None = None
@@ -103,10 +105,11 @@ class FakeRouter:
         self.held = mode
         self.holds.append(mode)
 
-    def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
+    def drain(self, slot: Slot, deadline_s: float, token: int, spare: int = 0) -> int:
         self._refuse_stale(token)
         self._answer()
         self.drained.append(slot)
+        self.spared.append(spare)
         return 0
 
     def state(self) -> RouterState:
@@ -119,7 +122,7 @@ class FakeRouter:
             token=self.token,
             weights={slot: 100 if slot is self.live and slot in self.loaded else 0 for slot in Slot},
             up={slot: frozenset(routes.upstreams or ()) for slot, routes in self.loaded.items()},
-            in_flight=dict.fromkeys(Slot, 0),
+            in_flight={slot: self.busy.get(slot, 0) for slot in Slot},
             held=self.held,
             recorded=recorded,
             kept=self.kept,

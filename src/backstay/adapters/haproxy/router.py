@@ -117,18 +117,20 @@ class HaproxyRouter:
     def release(self, token: int) -> None:
         self._hold(replace(self._obeyed(token), held=None, until=0))
 
-    def drain(self, slot: Slot, deadline_s: float, token: int) -> int:
+    def drain(self, slot: Slot, deadline_s: float, token: int, spare: int = 0) -> int:
         end = time.monotonic() + deadline_s
-        while left := sum(row.in_flight for row in runtime.servers(self.admin) if row.slot == slot):
+        while True:
+            rows = [row for row in runtime.servers(self.admin) if row.slot == slot]
+            left = sum(row.in_flight for row in rows) - spare
+            if left <= 0:
+                return 0
             if time.monotonic() > end:
                 self._refuse_if_newer(token)
-                for row in runtime.servers(self.admin):
-                    if row.slot == slot:
-                        name = f"{backend(slot, row.component)}/{SERVER}"
-                        runtime.order(self.admin, f"shutdown sessions server {name}")
+                for row in () if spare else rows:
+                    name = f"{backend(slot, row.component)}/{SERVER}"
+                    runtime.order(self.admin, f"shutdown sessions server {name}")
                 return left
             time.sleep(POLL_S)
-        return 0
 
     def state(self) -> RouterState:
         try:

@@ -37,9 +37,11 @@ class StageStep:
             deployment=run.id,
             since=rfc3339(run.world.clock.now()),
         )
+        # Websockets outlive a switch: what stood here before may still have some, and keeps them.
+        earlier = run.world.router.state().in_flight.get(target, 0)
         run.save_slots(run.slots.entered(target, mapping))
         run.world.router.load(routes_of(run, run.slots), run.token)
-        return {"slot": target.value}
+        return {"slot": target.value, "earlier": earlier}
 
     def probe(self, run: Run, record: StepRecord) -> Truth:
         mapping = run.slots.mappings.get(run.plan.target)
@@ -48,18 +50,23 @@ class StageStep:
     def undo(self, run: Run, record: StepRecord) -> None:
         """Let what is still in flight end, then put back what stood in the slot."""
         target = run.plan.target
-        try:
-            if run.world.router.state().running:
-                run.world.router.drain(target, run.environment.policy.drain_deadline_s, run.token)
-        except (
-            RouterError
-        ) as error:  # one that does not answer has nothing in flight that could be waited for
-            run.tell("router_silent", error.message, step=self.name)
+        self._drain(run, int(record.result.get("earlier", 0)))
         displaced = run.plan.before.mappings.get(target)
         now = run.slots
         back = now.entered(target, displaced) if displaced else now.emptied(target)
         run.save_slots(back)
         run.world.router.load(routes_of(run, back), run.token)
+
+    def _drain(self, run: Run, earlier: int) -> None:
+        """Nothing came to a slot that was never switched to. A router that does not answer has nothing in flight that
+        could be waited for."""
+        switched = any(record.name == SwitchStep.name for record in run.world.store.steps(run.id))
+        try:
+            if switched and run.world.router.state().running:
+                deadline_s = run.environment.policy.drain_deadline_s
+                run.world.router.drain(run.plan.target, deadline_s, run.token, earlier)
+        except RouterError as error:
+            run.tell("router_silent", error.message, step=self.name)
 
 
 class SwitchStep:
