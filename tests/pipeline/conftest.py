@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from backstay.domain.plan import Plan, Restoration
 from backstay.domain.policy import BUILT_IN, Level, Policy
 from backstay.domain.release import Component, Health, Route
 from backstay.pipeline.deploy import deploy
-from backstay.pipeline.record import as_record
+from backstay.pipeline.record import BEGUN, as_record
 from backstay.pipeline.resolve import plan_deploy, plan_restore, plan_rollback
 from backstay.pipeline.restore import restore
 from backstay.pipeline.rollback import rollback
@@ -106,7 +106,7 @@ class Town:
             previous=plan.previous.id if plan.previous else None, token=None, requested_by="ann@here",
             created_at=rfc3339(self.clock.now()),
         )  # fmt: skip
-        record = as_record(plan, "abc", "backstay.yml", {})
+        record = {**as_record(plan, "abc", "backstay.yml", {}), BEGUN: asdict(self.clock.uptime())}
         lease = self.store.begin(deployment, plan.release, self.environment, OWNER, "test", record)
         run = Run(
             replace(deployment, token=lease.token), plan, self.environment, lease.token, "abc", self.world

@@ -122,6 +122,17 @@ def test_public_answers_from_the_wrong_slot_flip_back(town: Town) -> None:
     assert town.router.live is Slot.BLUE
 
 
+def test_a_wall_clock_that_is_set_meanwhile_does_not_count_as_time_spent(town: Town) -> None:
+    def jump(elapsed_s: float) -> None:
+        town.clock.start += timedelta(days=3)
+        town.clock.on_tick = lambda _: None
+
+    town.clock.on_tick = jump
+    ended = town.deploy("v1")
+    assert ended.exit_status == 0
+    assert ended.total_s is not None and 0 < ended.total_s < 3600
+
+
 def test_websockets_of_what_stood_in_a_slot_outlive_releases_that_are_taken_back(town: Town) -> None:
     town.deploy("v1")
     town.deploy("v2")

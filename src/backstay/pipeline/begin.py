@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from backstay.domain.plan import Plan
 from backstay.errors import Locked, UsageError
 from backstay.pipeline.home import HOST, refuse_elsewhere
 from backstay.pipeline.left import refuse_unreadable, unfinished
+from backstay.pipeline.record import BEGUN
 from backstay.pipeline.times import rfc3339
 from backstay.ports.clock import Clock
 from backstay.ports.host import Host
@@ -121,7 +122,7 @@ class Beginner:
             previous_version=plan.previous.version if plan.previous else None,
         )
         purpose = f"{plan.kind} {plan.release.version}"
-        record = {**extra, HOST: owner.host}
+        record = {**extra, HOST: owner.host, BEGUN: asdict(self.clock.uptime())}
         lease = self.store.begin(deployment, plan.release, environment, owner, purpose, record, replaces=held)
         if held is not None and held.is_manual:
             ended = run_out(held, self.store.now())

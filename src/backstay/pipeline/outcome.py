@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from backstay.domain.deployment import DeploymentState
+from backstay.domain.lease import Uptime
 from backstay.domain.slot import Slot
 from backstay.domain.step import StepState, Truth
 from backstay.errors import Aborted, BackstayError, BackupFailed, CheckFailed, NeedsAttention
+from backstay.pipeline.record import BEGUN
 from backstay.pipeline.run import RolledBackByHand, Run, WorkerDied
 from backstay.pipeline.saga import Saga
 from backstay.pipeline.steps.hold import let_through
@@ -145,7 +147,6 @@ def _end(
     run: Run, state: DeploymentState, exit_status: int, error: BackstayError | None = None, **fields: Any
 ) -> None:
     flips = [e for e in run.world.store.events(run.id) if e.kind == "traffic_switched"]
-    took = (run.world.clock.now() - parse_rfc3339(run.deployment.created_at)).total_seconds()
     if state is not DeploymentState.NEEDS_ATTENTION:
         let_through(run)
     run.move(
@@ -155,7 +156,16 @@ def _end(
         reason=run.redact(error.message) if error else None,
         hint=error.hint if error else None,
         switch_s=flips[0].data["switch_s"] if flips else None,
-        total_s=took,
+        total_s=_took_s(run),
         backup=run.result("backup").get("backup"),
         **fields,
     )
+
+
+def _took_s(run: Run) -> float:
+    """Seconds since the deployment began; by the wall clock only after a reboot, or for one of an older Backstay."""
+    begun = (run.world.store.snapshot(run.id) or {}).get(BEGUN)
+    counted = run.world.clock.uptime().since(Uptime(**begun)) if begun else None
+    if counted is not None:
+        return counted
+    return (run.world.clock.now() - parse_rfc3339(run.deployment.created_at)).total_seconds()

@@ -14,6 +14,9 @@ from backstay.domain.slot import Placement, Slot, SlotMapping, Slots
 from backstay.errors import StoreError
 from backstay.ports.store import Reader
 
+BEGUN = "begun"
+"""Key of the uptime at which a deployment began: how long it took must not depend on a wall clock that is set."""
+
 
 def as_record(plan: Plan, nonce: str, config: str, fingerprints: Mapping[str, str]) -> dict[str, Any]:
     """JSON of everything but the releases, which the store keeps by id. Secrets only as fingerprints.
