@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from backstay.adapters.store import open_store
 from backstay.domain.deployment import DeploymentState, Wish
 from backstay.domain.slot import Slot
