@@ -267,7 +267,7 @@ FAULTS = {
     "the tag is missing": Fault(nothing, 10, ("v77",), "v77"),
     "a secret is missing": Fault(secret_missing, 10, ("SECRET_KEY",)),
     "all ports are taken": Fault(ports_taken, 20, ("no free loopback port",)),
-    "the disk of the backups is full": Fault(backup_disk_full, 30, ("No space left",)),
+    "the disk of the backups is full": Fault(backup_disk_full, 30, ("free space",)),
     "PostgreSQL is down": Fault(database_gone, 30, ("refused",)),
     "PostgreSQL refuses the password": Fault(database_password_wrong, 30, ("password",)),
     "the migration fails": Fault(migration_fails, 20, ("ended with 3", "no such column")),

@@ -122,7 +122,7 @@ def test_a_restore_killed_at_any_moment_leaves_a_whole_database_and_the_next_com
         id_ = _kill_in(shop, step)
         begun.wait(30)
         assert shop.orders() in (0, 1), "whole, whichever it is"
-        recovered = shop.run("abort", "dev")
+        recovered = shop.run("recover", "dev")
         ended = json.loads(shop.run("show", id_, "--json").out)
         assert ended["state"] in ("failed", "rolled_back"), (step, recovered.err)
         assert shop.orders() == 1 and beside(shop) == {}
