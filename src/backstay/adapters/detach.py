@@ -67,7 +67,7 @@ def fork_detached(title: str, work: Callable[[], int], log: Path, hidden: Collec
     with contextlib.suppress(OSError):
         sys.stderr.flush()
         # A log is shared by all workers of a deployment: one that sleeps, and was taken over, may still have to say so.
-        fcntl.flock(sys.stderr.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(2, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not log.stat().st_size:
             log.unlink()
     os._exit(status)
