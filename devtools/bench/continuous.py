@@ -57,7 +57,7 @@ def _crash(world: World) -> tuple[float, int, int, float]:
         began = time.monotonic()
         with protected.recovered().server as server:
             back_s = time.monotonic() - began
-            there = {int(line) for line in asked(server.url(), "SELECT n FROM work").split()}
+            there = {int(line) for line in asked(server.url("postgres"), "SELECT n FROM work").split()}
         lost = [at for at, value in writers.acknowledged if value not in there]
         if not writers.acknowledged:
             raise BenchError("nothing was committed")

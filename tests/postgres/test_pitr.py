@@ -38,8 +38,8 @@ def test_a_dropped_table_comes_back_as_it_was_and_nothing_newer(protected: Prote
 
     recovered = protected.recovered(good)
     with recovered.server as server:
-        assert asked(server.url(), "SELECT count(*) FROM orders") == "1000"
-        assert asked(server.url(), "SELECT to_regclass('later') IS NULL") == "t"
+        assert asked(server.url("postgres"), "SELECT count(*) FROM orders") == "1000"
+        assert asked(server.url("postgres"), "SELECT to_regclass('later') IS NULL") == "t"
         assert good - timedelta(seconds=30) <= recovered.moment <= good
     assert primary.query("SELECT count(*) FROM later") == "0", "the live server is as it was"
 
@@ -54,7 +54,7 @@ def test_a_moment_at_which_nothing_happened_any_more_comes_back_too(protected: P
     at = protected.now()
     protected.has_arrived()
     with protected.recovered(at, protected.copied()).server as server:
-        assert asked(server.url(), "SELECT to_regclass('quiet') IS NOT NULL") == "t"
+        assert asked(server.url("postgres"), "SELECT to_regclass('quiet') IS NOT NULL") == "t"
 
 
 def committed_in_own_segment(protected: Protected, number: int) -> datetime:
@@ -89,7 +89,9 @@ def test_a_gap_is_told_truthfully_and_what_lies_before_it_comes_back(
         assert hole in (refused.value.hint or "")
         if which != "cut short":
             with protected.recovered(after.until, folder).server as server:
-                rows = [int(n) for n in asked(server.url(), "SELECT n FROM rows ORDER BY n").split()]
+                rows = [
+                    int(n) for n in asked(server.url("postgres"), "SELECT n FROM rows ORDER BY n").split()
+                ]
             kept = [n for n, at in enumerate(moments) if at <= after.until]
             assert rows[: len(kept)] == kept and kept, which
 
@@ -122,7 +124,7 @@ def test_a_server_that_is_lost_under_writes_loses_less_than_a_second_of_commits(
     began = time.monotonic()
     with protected.recovered().server as server:
         took_s = time.monotonic() - began
-        there = {int(line) for line in asked(server.url(), "SELECT n FROM work").split()}
+        there = {int(line) for line in asked(server.url("postgres"), "SELECT n FROM work").split()}
     lost = [at for at, value in writers.acknowledged if value not in there]
     lost_s = died - min(lost) if lost else 0.0
     print(
