@@ -93,7 +93,7 @@ def test_an_owner_elsewhere_that_wakes_up_after_its_take_over_changes_nothing(ap
     os.kill(worker, signal.SIGCONT)
     until(lambda: start_time(worker) is None, 20)
     assert everything(app) == before
-    [log] = [path for path in (app.home / "logs").iterdir() if b"lease" in path.read_bytes()]
+    [log] = [path for path in (app.home / "logs").iterdir() if b"nothing more" in path.read_bytes()]
     told = log.read_text()
     assert "is lost" in told or "was taken over" in told or "no longer held" in told
     assert "this worker does nothing more and ends" in told and "Traceback" not in told
