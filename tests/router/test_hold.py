@@ -98,6 +98,19 @@ def test_two_seconds_of_hold_and_a_switch_in_it_fail_nothing(
     assert runtime.process_id(router.admin) == pid
 
 
+def test_a_hold_ends_with_one_change(router: HaproxyRouter, port: int, blue: Server, green: Server) -> None:
+    """Keys are changed one after another; who waits must see none of them changed, or all."""
+    both_up(router, port, blue, green)
+
+    def shown() -> set[tuple[str, ...]]:
+        text = runtime.ask(router.admin, f"show map {router.map_file}")
+        return {tuple(line.split()[1:]) for line in text.splitlines() if line.strip()}
+
+    with held(router):
+        before = shown()
+    assert shown() ^ before == {("hold_1", "2"), ("hold_1", "0")}
+
+
 def test_after_the_bound_there_is_a_page_that_says_when_to_come_back(
     router: HaproxyRouter, port: int, blue: Server, green: Server
 ) -> None:

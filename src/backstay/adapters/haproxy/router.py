@@ -115,7 +115,8 @@ class HaproxyRouter:
         self._hold(replace(self._obeyed(token), held=mode, until=math.ceil(time.time() + deadline_s)))
 
     def release(self, token: int) -> None:
-        self._hold(replace(self._obeyed(token), held=None, until=0))
+        # `until` stays: a held request that saw it end before the hold itself would get the maintenance page.
+        self._hold(replace(self._obeyed(token), held=None))
 
     def drain(self, slot: Slot, deadline_s: float, token: int, spare: int = 0) -> int:
         end = time.monotonic() + deadline_s
