@@ -125,11 +125,12 @@ class _Compared:
             times.seed_restore.append(self._into_copy(self._seed_restore))
             times.restore.append(self._into_copy(self._restore))
             times.unpack.append(_seconds(self._unpack))
+            shutil.rmtree(self._folder / "data")
         times.sizes["seed"] = self._plain.stat().st_size
         return times
 
     def _seed_dump(self) -> None:
-        line = f'{shlex.quote(str(self._bin / "pg_dump"))} "$URL" | gzip >{shlex.quote(str(self._plain))}'
+        line = f'{shlex.quote(str(self._bin / "pg_dump"))} --no-owner "$URL" | gzip >{shlex.quote(str(self._plain))}'
         self._script(line, self._large["host"])
 
     def _seed_restore(self, url: str) -> None:
@@ -164,9 +165,7 @@ class _Compared:
         PostgresTools().restore(RestoreOrder(self._made["logical"], Secret(url), owners=False))
 
     def _unpack(self) -> None:
-        into = self._folder / "data"
-        PostgresTools().unpack(self._made["physical"], into)
-        shutil.rmtree(into)
+        PostgresTools().unpack(self._made["physical"], self._folder / "data")
 
 
 def _result(times: Times, size: int) -> Result:

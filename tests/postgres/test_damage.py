@@ -13,7 +13,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from backstay.adapters.postgres import PostgresTools
+from backstay.adapters.postgres import PostgresTools, proof
 from backstay.adapters.postgres import base as base_module
 from backstay.adapters.postgres.manifest import bare_name
 from backstay.adapters.postgres.tools import find_tool_of
@@ -170,10 +170,10 @@ class TestACheckerThatLies:
 
     def test_one_that_refuses_everything_is_no_checker_either(self, tmp_path: Path) -> None:
         with pytest.raises(DatabaseError, match="calls a whole backup damaged"):
-            base_module.prove(str(tool(tmp_path / "bin", "exit 1", "pg_verifybackup")))
+            proof.prove(str(tool(tmp_path / "bin", "exit 1", "pg_verifybackup")))
 
     def test_the_real_one_passes(self, world: World) -> None:
-        base_module.prove(find_tool_of("pg_verifybackup", 15))
+        proof.prove(find_tool_of("pg_verifybackup", 15))
 
 
 def test_damage_from_before_our_hashes_is_found_by_the_servers_list(source: Server, tmp_path: Path) -> None:
@@ -185,4 +185,35 @@ def test_damage_from_before_our_hashes_is_found_by_the_servers_list(source: Serv
     whole = victim.read_bytes()
     victim.write_bytes(whole[:5000] + bytes([whole[5000] ^ 4]) + whole[5001:])
     with pytest.raises(Damaged, match=r"x\.base is damaged: .*checksum mismatch for file"):
-        base_module.verify(find_tool_of("pg_verifybackup", 15), data, made.path)
+        proof.verify(find_tool_of("pg_verifybackup", 15), data, made.path)
+
+
+class TestCheckersThatShareTheWork:
+    FILES = (("base/1/a", 50 << 20), ("base/1/b", 40 << 20), ("base/1/c", 30 << 20), ("global/small", 8192))
+
+    @pytest.mark.parametrize("checkers", [1, 2, 3, 4])
+    def test_each_large_file_is_read_by_one_and_each_small_one_by_all(self, checkers: int) -> None:
+        ignored = proof.left_to_others(self.FILES, checkers)
+        for path, size in self.FILES:
+            readers = sum(path not in others for others in ignored)
+            assert readers == (1 if size >= proof.LARGE else checkers)
+
+    def test_each_has_about_as_much_to_do(self) -> None:
+        first, second = proof.left_to_others(self.FILES, 2)
+        assert (set(first), set(second)) == ({"base/1/b", "base/1/c"}, {"base/1/a"})
+
+    def test_a_bit_in_any_file_is_found(
+        self, source: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(proof, "LARGE", 1)
+        made = TOOLS.dump(DumpOrder(Secret(source.url), tmp_path / "b", "x", kind=BackupKind.PHYSICAL))
+        data, checker = tmp_path / "data", find_tool_of("pg_verifybackup", 15)
+        TOOLS.unpack(made.path, data)
+        files = sorted(path for path in (data / "base").rglob("*") if path.is_file() and path.stat().st_size)
+        for victim in files[:: len(files) // 12]:
+            whole = victim.read_bytes()
+            victim.write_bytes(bytes([whole[0] ^ 4]) + whole[1:])
+            with pytest.raises(Damaged, match=f"checksum mismatch for file .*{victim.name}"):
+                proof.verify(checker, data, made.path)
+            victim.write_bytes(whole)
+        proof.verify(checker, data, made.path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -20,18 +19,17 @@ from typing import Any, Final
 from backstay.adapters.postgres import manifest as manifests
 from backstay.adapters.postgres.crypt import encrypt_file
 from backstay.adapters.postgres.files import FolderDraft, Written
+from backstay.adapters.postgres.proof import LIST, checked, prove, verify
 from backstay.adapters.postgres.tools import ANSWER_S, failed, find_compressor, find_tool, find_tool_of, run
 from backstay.adapters.postgres.unpacking import Unpacking, plain_bytes, written_by
 from backstay.adapters.postgres.watch import TICK_S, Watch
 from backstay.domain.secret import Secret
 from backstay.domain.server import ServerFacts
 from backstay.errors import DatabaseError
-from backstay.ports.database import Damaged, PagesDamaged
+from backstay.ports.database import PagesDamaged
 
-FILES, WAL, LIST = "base.tar.zst", "pg_wal.tar", "backup_manifest"
+FILES, WAL = "base.tar.zst", "pg_wal.tar"
 ROLES: Final = {"base": FILES, "wal": WAL, "list": LIST}
-_HEALTHY: Final = b"a page as it was"
-_DAMAGED: Final = b"a page as it vas"
 THREADED: Final = "server-zstd:level=1,workers=2"
 PLAIN: Final = "server-zstd:level=1"
 NO_THREADS: Final = "compression worker count"
@@ -88,7 +86,7 @@ def _compressed(path: Path, watch: Watch) -> str:
     zstd = find_compressor()
     if zstd is None:
         return path.name
-    status, said = _checked([zstd, "-q", "-3", "-T0", "--check", "--rm", str(path)], watch)
+    [(status, said)] = checked([[zstd, "-q", "-3", "-T0", "--check", "--rm", str(path)]], watch)
     if status != 0:
         raise failed("zstd", status, said)
     return f"{path.name}.zst"
@@ -232,9 +230,11 @@ def _extract(archive: Path, into: Path, identity: Secret | None, watch: Watch) -
     ):
         unpacking.output.close()  # ours; or the first would never learn that the second died
         try:
-            while tar.poll() is None:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    tar.wait(TICK_S)
+                    break
                 watch.look(written_by(unpacking.process), None)
-                time.sleep(TICK_S)
             unpacking.finish(lambda: None)
         except BaseException:
             tar.kill()
@@ -242,55 +242,3 @@ def _extract(archive: Path, into: Path, identity: Secret | None, watch: Watch) -
         if tar.returncode != 0:
             said.seek(0)
             raise failed("tar", tar.returncode, said.read(1 << 16))
-
-
-def verify(tool: str, folder: Path, dump: Path, watch: Watch | None = None) -> None:
-    """Compare every file with the list that the source server made while it sent them, and parse the WAL. Damaged when
-    something differs."""
-    status, said = _checked([tool, "--quiet", "--exit-on-error", str(folder)], watch)
-    if status != 0:
-        words = said.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        reason = words[0].removeprefix("pg_verifybackup: error: ")
-        raise Damaged(f"{dump.name} is damaged: {reason} (pg_verifybackup)", hint=manifests.CHANGED)
-
-
-def prove(tool: str) -> None:
-    """Put the checker itself to the test: a tiny backup that is whole, and the same with one bit changed.
-
-    Checkers have been seen to end well on damage; one that does must not vouch for a backup. DatabaseError.
-    """
-    with tempfile.TemporaryDirectory(prefix="backstay-") as name:
-        file = Path(name) / "file"
-        listed = {"Path": file.name, "Size": len(_HEALTHY), "Last-Modified": "2026-01-01 00:00:00 GMT"}
-        listed |= {"Checksum-Algorithm": "SHA256", "Checksum": hashlib.sha256(_HEALTHY).hexdigest()}
-        text = f'{{ "PostgreSQL-Backup-Manifest-Version": 1,\n"Files": [{json.dumps(listed)}],\n"WAL-Ranges": [],\n'
-        seal = hashlib.sha256(text.encode()).hexdigest()
-        (Path(name) / LIST).write_text(f'{text}"Manifest-Checksum": "{seal}"}}\n')
-        argv = [tool, "--quiet", "--no-parse-wal", name]
-        for content, is_good in ((_HEALTHY, True), (_DAMAGED, False)):
-            file.write_bytes(content)
-            status, said = _checked(argv, None)
-            if (status == 0) != is_good:
-                lie = "calls a whole backup damaged" if is_good else "calls a damaged backup good"
-                words = said.decode(errors="replace").strip()[:200]
-                raise DatabaseError(
-                    f"{tool} {lie}, so it proves nothing {f'({words})' if words else ''}".rstrip(),
-                    hint="install PostgreSQL's client tools anew",
-                )
-
-
-def _checked(argv: Sequence[str], watch: Watch | None) -> tuple[int, bytes]:
-    with tempfile.TemporaryFile() as said:
-        with subprocess.Popen(argv, stdout=said, stderr=said, stdin=subprocess.DEVNULL) as checker:
-            try:
-                while True:
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        checker.wait(TICK_S)
-                        break
-                    if watch is not None:
-                        _alive(watch)
-            except BaseException:
-                checker.kill()
-                raise
-        said.seek(0)
-        return checker.returncode, said.read(1 << 16)
