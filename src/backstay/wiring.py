@@ -444,9 +444,11 @@ def start_worker(where: Place, deployment: str, work: Callable[[], int], log: Pa
     """Do `work` in a worker process of its own, detached from us; returns its pid.
 
     The store must be closed here: RuntimeError when it is not, for the copy would not see its locks, or would share
-    its connections. The copy knows where the store is; its environment, which others inherit, does not.
+    its connections. The copy knows where the store is; its environment, which others inherit, does not. StoreError
+    when the state folder cannot be written.
     """
     from backstay.adapters.detach import fork_detached
+    from backstay.errors import StoreError
 
     if is_open(where.store):
         raise RuntimeError(f"the state store {where.store} is open while a worker is started")
@@ -455,7 +457,14 @@ def start_worker(where: Place, deployment: str, work: Callable[[], int], log: Pa
         import backstay.adapters.store.server.writing  # noqa: F401 - before the copy is made, as `preload`
 
         hidden = where.store.passwords
-    return fork_detached(f"backstay worker {deployment} of {where.home}", work, log, hidden)
+    try:
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return fork_detached(f"backstay worker {deployment} of {where.home}", work, log, hidden)
+    except OSError as error:
+        raise StoreError(
+            f"no worker was started, as its log {log} cannot be written: {error.strerror}",
+            hint=f"is the disk of {where.home} full, or mounted read-only?",
+        ) from error
 
 
 def init_template(name: str) -> str:

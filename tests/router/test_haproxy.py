@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from backstay.adapters.haproxy import HaproxyRouter, runtime
+from backstay.adapters.haproxy.processes import PID_FILE
 from backstay.domain.environment import Bind
 from backstay.domain.release import Health, Route
 from backstay.domain.slot import Slot
@@ -203,6 +204,26 @@ def test_haproxy_outlives_its_holder_and_the_next_one_takes_over(
         time.sleep(0.3)
     assert get(port)[1] == "green /"
     assert router.keeper.ask("status")["pid"] != holder
+    assert set(clients.answers) == {"green"}
+
+
+@pytest.mark.parametrize("lost", [("holder.sock",), ("holder.sock", "admin.sock", "log.sock", PID_FILE)])
+def test_a_holder_that_nobody_can_reach_any_more_is_replaced(
+    router: HaproxyRouter, port: int, blue: Server, green: Server, lost: tuple[str, ...]
+) -> None:
+    """As when the disk of the state folder was replaced, or somebody cleaned up too much."""
+    both_up(router, port, blue, green)
+    router.switch(Slot.GREEN, 1)
+    holder = router.keeper.ask("status")["pid"]
+    for name in lost:
+        (router.folder / name).unlink()
+    with Clients(port) as clients:
+        assert get(port)[1] == "green /"
+        router.ensure((Bind("127.0.0.1", port),), NONCE, 2)
+        time.sleep(0.3)
+    assert get(port)[1] == "green /"
+    assert os.waitpid(holder, 0)[1] == signal.SIGKILL
+    assert router.state().weights == {Slot.BLUE: 0, Slot.GREEN: 100}
     assert set(clients.answers) == {"green"}
 
 

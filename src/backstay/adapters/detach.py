@@ -45,21 +45,23 @@ def fork_detached(title: str, work: Callable[[], int], log: Path, hidden: Collec
     exit status is what `work` returns; it never comes back from here. A `log` that stayed empty is removed.
     Variables that hold one of `hidden` stay behind, so that nothing the copy starts inherits them. There must be no
     other thread and no open database here (SQLite's locks do not survive being copied): RuntimeError for what can be
-    seen of that.
+    seen of that. OSError, and no copy, when the log cannot be written.
     """
     if threading.active_count() > 1:
         raise RuntimeError("a process with several threads cannot be copied")
     sys.stdout.flush()
     sys.stderr.flush()
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)  # here, where a fault is seen
     gc.freeze()  # what is there already need not be looked at, and so copied, by the copy's collector
     pid = os.fork()
     if pid:
+        os.close(output)
         gc.unfreeze()
         return pid
     status = 1
     try:
         gc.enable()  # a command lives too briefly to collect; the copy does not
-        _become_detached(title, log)
+        _become_detached(title, output)
         _forget(hidden)
         status = work()
     except BaseException:  # noqa: BLE001 - the copy must not run on into the code of the process it came from
@@ -73,7 +75,7 @@ def fork_detached(title: str, work: Callable[[], int], log: Path, hidden: Collec
     os._exit(status)
 
 
-def _become_detached(title: str, log: Path) -> None:
+def _become_detached(title: str, output: int) -> None:
     import setproctitle
 
     os.setsid()
@@ -82,7 +84,6 @@ def _become_detached(title: str, log: Path) -> None:
             number, signal.SIG_DFL
         )  # what they mean to a command that follows is not what they mean here
     null = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with contextlib.suppress(OSError):  # locked, it is not taken for one whose writer died
         fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.dup2(null, 0)

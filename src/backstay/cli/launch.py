@@ -47,7 +47,7 @@ class Prepared:
         before; if not, the worker sees that we are gone."""
         if error is not None and not (isinstance(error, Left) and error.begun):
             wiring.dismiss(self.pid)
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 if not self.log.stat().st_size:
                     self.log.unlink()
 
@@ -107,7 +107,6 @@ def _say(text: str) -> None:
 
 def _log(where: wiring.Place, deployment: str) -> Path:
     logs = where.home / "logs"
-    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     for old in sorted(logs.glob("worker-*.log"))[:-KEPT_LOGS]:  # their names begin with the time
         with contextlib.suppress(OSError):
             old.unlink()

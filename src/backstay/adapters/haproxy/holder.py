@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from backstay.adapters.haproxy.config import BIND_VARIABLE, CANDIDATE, CONFIG
+from backstay.adapters.haproxy.processes import PID_FILE, orphan
 from backstay.adapters.haproxy.traffic import Ring
 
 BACKLOG = 4096
@@ -108,7 +109,9 @@ class Holder:
 
     def start(self) -> None:
         """Start HAProxy on our sockets; one that runs already, ours or an orphan, is told to finish and leave."""
-        predecessor = self.process.pid if self.process and self.process.poll() is None else self._orphan()
+        predecessor = (
+            self.process.pid if self.process and self.process.poll() is None else orphan(self.folder)
+        )
         argv = [_haproxy(), "-db", "-f", str(self.folder / CONFIG)]
         if predecessor:
             argv += ["-sf", str(predecessor)]
@@ -125,7 +128,7 @@ class Holder:
             start_new_session=True,
         )
         self.started_at = time.monotonic()
-        (self.folder / "haproxy.pid").write_text(f"{self.process.pid}\n")
+        (self.folder / PID_FILE).write_text(f"{self.process.pid}\n")
         self.pidfd = os.pidfd_open(self.process.pid)
         self.selector.register(self.pidfd, selectors.EVENT_READ, self._died)
 
@@ -171,15 +174,6 @@ class Holder:
         pause = 0.0 if self.quick_deaths < 2 else min(0.05 * 2**self.quick_deaths, SLOWEST_RESPAWN_S)
         print(f"haproxy ended with {code}; starting it again in {pause:g} s", flush=True)
         self.respawn_at = time.monotonic() + pause
-
-    def _orphan(self) -> int | None:
-        """Pid of an HAProxy that an earlier holder of this folder left running."""
-        try:
-            pid = int((self.folder / "haproxy.pid").read_text())
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except (OSError, ValueError):
-            return None
-        return pid if str(self.folder / CONFIG).encode() in command else None
 
     def _serve(self, control: socket.socket) -> None:
         connection, _ = control.accept()
@@ -246,7 +240,7 @@ class Holder:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-        for name in ("holder.sock", "log.sock", "haproxy.pid"):
+        for name in ("holder.sock", "log.sock", PID_FILE):
             (self.folder / name).unlink(missing_ok=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 from backstay.adapters.detach import detach, exit_status
 from backstay.adapters.files import write_durably
-from backstay.adapters.haproxy import install, runtime
+from backstay.adapters.haproxy import install, processes, runtime
 from backstay.adapters.haproxy.config import CANDIDATE, CONFIG, with_binds
 from backstay.adapters.haproxy.listeners import can_bind, listener
 from backstay.domain.environment import Bind
@@ -82,6 +83,7 @@ class Keeper:
             status = self.ask("status")
         except RouterError:
             install.version()
+            self._end_unreachable()
             self._refuse_taken(wanted)
             self._start()
             status = self.ask("status")
@@ -133,20 +135,35 @@ class Keeper:
             )
 
     def _is_orphan(self, pid: int) -> bool:
-        try:
-            return str(self.config_file).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            return False
+        return processes.serves(pid, self.config_file)
+
+    def _end_unreachable(self) -> None:
+        """Kill a holder of this folder to whose socket no way leads any more, as its disk was replaced or its files
+        were removed. HAProxy serves on, and the next holder takes over from it."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(HOLDER_DEADLINE_S)
+            try:
+                connection.connect(str(self._socket))
+                return
+            except (FileNotFoundError, ConnectionRefusedError):
+                pass
+            except OSError:
+                return  # it hangs, so it is there
+        for pid in processes.holders(self.folder):
+            with contextlib.suppress(OSError):
+                handle = os.pidfd_open(pid)
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                select.select([handle], [], [], START_DEADLINE_S)
+                os.close(handle)
 
     def _end_orphan(self) -> None:
         """End an HAProxy whose holder is gone."""
-        with contextlib.suppress(OSError, ValueError):
-            pid = int((self.folder / "haproxy.pid").read_text())
-            if self._is_orphan(pid):
+        if (pid := processes.orphan(self.folder)) is not None:
+            with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGTERM)
 
     def _start(self) -> None:
-        pid = detach("backstay.adapters.haproxy.holder", [str(self.folder)], self._log)
+        pid = detach(processes.HOLDER, [str(self.folder)], self._log)
         end = time.monotonic() + START_DEADLINE_S
         while time.monotonic() < end:
             try:
