@@ -84,7 +84,8 @@ def test_nobody_is_led_to_a_recorded_slot_that_is_dead(warm: Town) -> None:
     warm.prober.answer = lambda port, path: Answer(error="refused") if port in live else Answer(200)
     healed = order(warm)
     assert [d.what for d in healed.left] == ["weights"] and warm.router.live is Slot.BLUE
-    assert any("cure_failed" in line and "does not answer" in line for line in told(warm))
+    [why] = healed.failed
+    assert "does not answer" in why and f"cure_failed: {why}" in told(warm)
 
 
 def test_a_container_published_on_another_port_is_read_anew(warm: Town) -> None:

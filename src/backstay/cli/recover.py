@@ -151,6 +151,7 @@ def _blank(environment: str) -> dict[str, Any]:
         "healed": [],
         "removed": [],
         "drift": [],
+        "failed": [],
         "left_alone": None,
         "error": None,
         "exit_status": 0,
@@ -175,6 +176,7 @@ def _record_order(document: dict[str, Any], order: Order, store: Any, app: str) 
     document["healed"] = [drift_document(drift) for drift in order.cured]
     document["removed"] = list(order.removed)
     document["drift"] = [drift_document(drift) for drift in order.left]
+    document["failed"] = list(order.failed)
     live = store.slots(app, document["environment"]).live
     if not document["dry_run"] and any(_hurts(drift, live) for drift in order.left):
         document["exit_status"] = ATTENTION_STATUS
@@ -208,6 +210,7 @@ def _show(document: dict[str, Any]) -> None:
     for drift in document["drift"]:
         cure = f"; recovery: {drift['cure']}" if would and drift["cure"] else ""
         lines.append(f"DRIFT {drift['what']}: expected {drift['expected']}, found {drift['found']}{cure}")
+    lines += [f"could not heal {what}" for what in document["failed"]]
     for line in lines or ["nothing to recover"]:
         click.echo(f"{name}: {line}")
 

@@ -20,6 +20,7 @@ from backstay.pipeline.seen import seen_container, seen_router
 from backstay.pipeline.steps.start import spec_of
 from backstay.ports.engine import Container, Engine
 
+CURE_FAILED = "cure_failed"
 POLL_S = 0.2
 SHORT_S = 2.0
 """How long a slot that does not answer is asked again, when nothing in it was just started."""
@@ -205,7 +206,7 @@ def _attempt(run: Run, what: str, cure: Callable[[], object]) -> bool:
     except LeaseLost:
         raise
     except BackstayError as error:
-        run.tell("cure_failed", f"{what}: {error.message}")
+        run.tell(CURE_FAILED, f"{what}: {error.message}")
         return False
     return True
 

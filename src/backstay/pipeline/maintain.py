@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets as random_source
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from backstay.domain.deployment import Deployment
 from backstay.domain.drift import Drift
@@ -14,7 +14,7 @@ from backstay.domain.plan import Plan
 from backstay.errors import EngineError
 from backstay.pipeline.begin import Beginner
 from backstay.pipeline.fence import Fence, fenced
-from backstay.pipeline.heal import Healed, heal, look
+from backstay.pipeline.heal import CURE_FAILED, Healed, heal, look
 from backstay.pipeline.home import elsewhere, refuse_elsewhere
 from backstay.pipeline.orphans import find_orphans, sweep
 from backstay.pipeline.run import Run, World
@@ -28,11 +28,13 @@ WorldOf = Callable[[Environment], World]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What was found out of order and put right. `removed` are words for people, `left` is what still differs."""
+    """What was found out of order and put right. `removed` are words for people, `left` is what still differs, and
+    `failed` says what kept us from curing it."""
 
     cured: tuple[Drift, ...] = ()
     removed: tuple[str, ...] = ()
-    left: tuple[Drift, ...] = field(default=())
+    left: tuple[Drift, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 def keeper_of(store: Reader, app: str, environment: str) -> Deployment | None:
@@ -79,8 +81,11 @@ def maintain(
         run = _run(store, app, environment, world_of, lease)
         if run is None:
             return Order()
+        before = max((event.seq for event in store.events(run.deployment.id)), default=0)
         healed: Healed = heal(run)
-        return Order(healed.cured, tuple(sweep(run)), healed.left)
+        since = store.events(run.deployment.id, before)
+        failed = tuple(event.message for event in since if event.kind == CURE_FAILED)
+        return Order(healed.cured, tuple(sweep(run)), healed.left, failed)
     finally:
         store.release_lease(lease)
 
