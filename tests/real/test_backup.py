@@ -64,6 +64,29 @@ def test_created_by_hand_it_is_whole_and_listed(shop: Shop) -> None:
     assert names == ["dump.zst", "globals.sql", "manifest.json"]
 
 
+def test_one_of_an_emptied_database_or_of_a_wrong_one_is_told(shop: Shop) -> None:
+    """Both dumps are whole; only beside the one before do they look odd."""
+    shop.world.query("CREATE TABLE things AS SELECT generate_series(1, 5000) AS n", shop.name)
+    shop.world.query(f'ALTER TABLE things OWNER TO "{shop.name}"', shop.name)
+    assert shop.run("backup", "create", "dev", "--json").last["alarm"] is None
+    shop.world.query("DELETE FROM things", shop.name)
+    emptied = shop.run("backup", "create", "dev", "--json")
+    assert emptied.status == 0 and "bytes, where" in emptied.last["alarm"]
+    shop.world.query("INSERT INTO things SELECT generate_series(1, 5000)", shop.name)
+    assert shop.run("backup", "create", "dev", "--json").last["alarm"] is None
+    other = shop.world.create_database(f"{shop.name}_other")
+    try:
+        secrets = shop.folder / "secrets.env"
+        was = secrets.read_text()
+        secrets.write_text(was.replace(shop.urls["host"], other["host"]))
+        assert secrets.read_text() != was
+        wrong = shop.run("backup", "create", "dev")
+    finally:
+        shop.world.drop_database(f"{shop.name}_other")
+    assert wrong.status == 0 and "bytes, where" in wrong.out + wrong.err, wrong
+    assert [bool(row["alarm"]) for row in catalog(shop)] == [True, False, True, False]
+
+
 def test_beside_a_deployment_that_bakes(shop: Shop) -> None:
     shop.configure(bake="6s")
     assert shop.deploy("v1", "--wait", "switched").status == 0

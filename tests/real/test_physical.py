@@ -46,13 +46,13 @@ def place(world: World, tmp_path: Path) -> Iterator[tuple[Server, Path]]:
         yield server, tmp_path
 
 
-def backstay(folder: Path, *words: str) -> Any:
+def backstay(folder: Path, *words: str, status: int = 0) -> Any:
     env = {**os.environ, "BACKSTAY_HOME": str(folder / "home")}
     done = subprocess.run(
         [*console_script("backstay"), *words, "--json"],
         cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return json.loads(done.stdout)
 
 
@@ -81,3 +81,31 @@ def test_backed_up_copied_verified_and_restored(place: tuple[Server, Path]) -> N
     )
     PostgresTools().examine(Path(out_of["path"]))
     assert PostgresTools().content(Secret(server.url_of("shop")), 30).rows == 90000
+
+
+def test_a_damaged_page_fails_the_backup_and_keeps_the_older_ones(place: tuple[Server, Path]) -> None:
+    server, folder = place
+    file = folder / "backstay.yml"
+    text = file.read_text()
+    file.write_text(text.replace("  dev: {", "  dev: {policy: {keep_backups: 1}, "))
+    assert file.read_text() != text
+    older = backstay(folder, "backup", "create", "dev")["id"]
+    backstay(folder, "backup", "verify", "dev")
+    server.query("CHECKPOINT")
+    heap = server.data / server.query("SELECT pg_relation_filepath('orders')", "shop")
+    server.stop()
+    whole = heap.read_bytes()
+    heap.write_bytes(whole[:9000] + bytes(2) + whole[9002:])
+    server.start()
+    refused = backstay(folder, "backup", "create", "dev", status=30)
+    assert "pages with wrong checksums" in refused["reason"] and "older backups are kept" in refused["hint"]
+
+    server.stop()
+    heap.write_bytes(whole)
+    server.start()
+    later = backstay(folder, "backup", "create", "dev")["id"]
+    kept = [row["id"] for row in backstay(folder, "backup", "list", "dev") if row["path"]]
+    assert kept == [later, older] and backstay(folder, "backup", "prune", "dev") == []
+    backstay(folder, "backup", "verify", "dev")
+    backstay(folder, "backup", "prune", "dev")
+    assert [row["id"] for row in backstay(folder, "backup", "list", "dev") if row["path"]] == [later]
