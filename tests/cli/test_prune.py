@@ -166,3 +166,39 @@ def test_what_somebody_should_look_at_is_marked(
         ]
     said = backstay("backup", "list", "dev").out
     assert "encrypted" in said and "LOOK: it holds 0 rows, the one before it 9" in said
+
+
+class TestOnAnotherControlHost:
+    """The files lie where the environment lives; who looked for them elsewhere would take them for lost."""
+
+    @pytest.fixture
+    def away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("backstay.pipeline.home.elsewhere", lambda *_: "one")
+
+    @pytest.mark.parametrize("words", [("prune",), ("verify",), ("create",), ("copy",)])
+    def test_nothing_is_done_with_them(
+        self,
+        backstay: Backstay,
+        catalog: Callable[..., list[Backup]],
+        away: None,
+        folder: Path,
+        words: tuple[str],
+    ) -> None:
+        rows = catalog(*[VERIFIED] * 12)
+        was, now = (
+            "{url_secret: DATABASE_URL}",
+            "{url_secret: DATABASE_URL, copy: {command: [cp, '{path}', away]}}",
+        )
+        assert was in GOOD
+        written(folder, GOOD.replace(was, now))
+        said = backstay("backup", *words, "dev")
+        assert said.status == 2 and "dev of shop lives on control host one" in said.err
+        assert all(Path(row.path).exists() for row in rows) and len(listed(backstay)) == 12
+
+    def test_they_are_listed_as_they_are_on_record(
+        self, backstay: Backstay, catalog: Callable[..., list[Backup]], away: None
+    ) -> None:
+        [row] = catalog(VERIFIED)
+        Path(row.path).unlink()
+        [shown] = backstay("backup", "list", "dev", "--json").document
+        assert shown["state"] == "verified"

@@ -146,6 +146,12 @@ def test_the_least_loss_is_never_more_than_the_checksums_show() -> None:
     assert least_rows(live, live).rows == 0 and differing(live, live) == ()
 
 
+def test_our_own_canary_row_is_nobodys_work() -> None:
+    live, then = (Content({"backstay.canary": TableContent(1, mark)}) for mark in "ab")
+    assert differing(live, then) == () and least_rows(live, then).rows == 0
+    assert differing(live, Content({})) == ()
+
+
 @pytest.mark.parametrize("role", Role)
 def test_a_mark_is_read_back_from_its_comment(role: Role) -> None:
     mark = replace(MARK, role=role)

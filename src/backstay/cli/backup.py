@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from backstay.domain.policy import Policy
     from backstay.domain.secret import Secret
     from backstay.pipeline.backup import BackupOrder
+    from backstay.ports.store import Store
 
 APP_VARIABLE, URL_VARIABLE = "BACKSTAY_APP", "BACKSTAY_DATABASE_URL"
 TOLD_EVERY_S = 5.0
@@ -60,6 +61,14 @@ class Target:
         from backstay.domain.policy import BUILT_IN, default_level
 
         return self.settings.policy if self.settings else BUILT_IN[default_level(self.environment)]
+
+    def store_here(self) -> Store:
+        """The store, for work on files of this host. UsageError when the environment lives on another one."""
+        from backstay.pipeline.home import refuse_elsewhere
+
+        store = open_store(self.where)
+        refuse_elsewhere(store, wiring.host(), self.app, self.environment)
+        return store
 
 
 @click.group(
@@ -89,7 +98,7 @@ def create(settings: Settings, environment: str, reason: str) -> int:
     shown = Shown(progress, settings)
     if target.project is not None and os.environ.get(URL_VARIABLE):
         progress.say(f"the database URL is taken from {URL_VARIABLE}, not from {target.project.path}")
-    store = open_store(target.where)
+    store = target.store_here()
     try:
         with ended_politely(), progress:
             ports = wiring.backup_ports(store)
@@ -115,10 +124,15 @@ def create(settings: Settings, environment: str, reason: str) -> int:
 def list_(settings: Settings, environment: str) -> int:
     """List the backups of ENV, newest first. One whose file is missing or cut short is shown as damaged."""
     from backstay.pipeline.document import backup_document
+    from backstay.pipeline.home import elsewhere
     from backstay.pipeline.prune import as_they_are
 
     target = find_target(settings, environment)
-    rows = as_they_are(wiring.open_reader(target.where), wiring.database(), target.app, environment)
+    reader = wiring.open_reader(target.where)
+    if elsewhere(reader, wiring.host(), target.app, environment):
+        rows = reader.backups(target.app, environment)  # their files are not here to be looked at
+    else:
+        rows = as_they_are(reader, wiring.database(), target.app, environment)
     if settings.json:
         click.echo(json.dumps([backup_document(row) for row in rows]))
         return 0

@@ -50,7 +50,7 @@ def prune(settings: Settings, environment: str, dry_run: bool, unverified: bool)
         ports = wiring.backup_look(target.where)
         gone = list(pruning.prunable(ports, target.app, environment, keep, unverified=unverified))
     else:
-        store = open_store(target.where)
+        store = target.store_here()
         try:
             tell = Shown(progress, settings).tell
             gone = pruning.prune(
@@ -123,7 +123,7 @@ def copy(settings: Settings, environment: str) -> int:
             hint="name one in backstay.yml: database: {copy: {command: [rclone, copy, '{path}', 'remote:{name}']}}",
         )
     progress = Progress(settings)
-    store = open_store(target.where)
+    store = target.store_here()
     try:
         with ended_politely(), progress:
             left = copy_pending(wiring.backup_ports(store), target, Shown(progress, settings).tell)

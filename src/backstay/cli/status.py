@@ -49,10 +49,13 @@ def _look(found: Project, environment: str) -> dict[str, Any]:
 
 def _objectives(found: Project, environment: str) -> dict[str, Any] | None:
     """What protects the environment, by the policy that is in force or, where the file has a fault, was when the live
-    release came; None where there is no database."""
+    release came; None where there is no database, and on a host that has not its backups."""
+    from backstay.pipeline.home import elsewhere
     from backstay.pipeline.objective import objectives
 
     reader = found.reader()
+    if elsewhere(reader, wiring.host(), found.app, environment):
+        return None
     settings: Environment | None
     try:
         settings = found.application(environment).environment

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from backstay import wiring
-from backstay.cli.context import open_store
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.progress import Progress
 from backstay.domain.backup import WHOLE, Backup, newest_whole
@@ -44,7 +43,7 @@ def command(settings: Settings, environment: str, backup: str | None, every: boo
     target = find_target(settings, environment)
     progress = Progress(settings)
     order = _order(target, progress)
-    store = open_store(target.where)
+    store = target.store_here()
     ports = wiring.verify_ports(store, target.where, target.settings)
     with ended_politely(), progress:
         from backstay.pipeline.verify import verify

@@ -18,6 +18,8 @@ DEFAULT_SEGMENT_BYTES: Final = 16 * 1024 * 1024
 BASE_AFTER_BYTES: Final = 10 * 1024**3
 """How much WAL may come after a base backup before there is another: what must be replayed takes time."""
 
+CANARY_TABLE: Final = "backstay.canary"
+
 STALLED_AFTER_S: Final = 30.0
 """WAL that has not arrived after this is late, and people hear of it."""
 
