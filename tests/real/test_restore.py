@@ -100,6 +100,10 @@ def test_a_restore_names_the_loss_then_takes_exactly_that(shop: Shop) -> None:
     assert shop.orders() == 0 and shop.serving() == V2
     assert list(beside(shop).values()) == [False], "what was live is kept, and accepts nobody"
     assert shop.history()[0]["kind"] == "restore"
+    file = shop.folder / "backstay.yml"
+    file.write_text(file.read_text().replace("policy: {", "policy: {keep_replaced: 1s, ", 1))
+    again = shop.run("backup", "create", "dev")
+    assert again.status == 0 and "dropped: it was replaced on" in again.err and beside(shop) == {}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from backstay import wiring
 from backstay.cli.context import open_store
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.progress import Progress
-from backstay.cli.prune import copy, copy_pending, pin, prune
+from backstay.cli.prune import copy, copy_pending, pin, prune, prune_replaced
 from backstay.cli.replaced import command as replaced
 from backstay.cli.restore import command as restore
 from backstay.cli.verify import command as verify
@@ -104,6 +104,7 @@ def create(settings: Settings, environment: str, reason: str) -> int:
             ports = wiring.backup_ports(store)
             made = back_up(ports, order, store.record_backup, shown.tell, progress=shown.progress)
             copy_pending(ports, target, shown.tell)
+        prune_replaced(target, progress)
     except KeyboardInterrupt:
         progress.say("interrupted: no file is left, nothing was changed")
         raise

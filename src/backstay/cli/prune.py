@@ -17,7 +17,6 @@ from backstay.errors import ConfigError, DatabaseError, UsageError
 
 if TYPE_CHECKING:
     from backstay.cli.backup import Target
-    from backstay.domain.environment import Environment
     from backstay.pipeline.prune import Teller
     from backstay.ports.store import Store
 
@@ -58,8 +57,8 @@ def prune(settings: Settings, environment: str, dry_run: bool, unverified: bool)
             )
         finally:
             store.close()
-    if not dry_run and target.settings is not None and target.settings.database is not None:
-        _prune_replaced(target.where, target.settings, progress)
+    if not dry_run:
+        prune_replaced(target, progress)
     if settings.json:
         click.echo(json.dumps([backup_document(row) for row in gone]))
         return 0
@@ -69,14 +68,17 @@ def prune(settings: Settings, environment: str, dry_run: bool, unverified: bool)
     return 0
 
 
-def _prune_replaced(where: wiring.Place, environment: Environment, progress: Progress) -> None:
-    """Replaced databases whose time is over; a server that does not answer keeps nobody from removing backups."""
+def prune_replaced(target: Target, progress: Progress) -> None:
+    """Drop replaced databases whose time is over; a server that does not answer keeps nobody from his work."""
     from backstay.cli.replaced import admin_url
-    from backstay.pipeline.replaced import prune_replaced
+    from backstay.pipeline import replaced
 
+    environment = target.settings
+    if environment is None or environment.database is None:
+        return
     try:
-        ports = wiring.replaced_ports(wiring.open_reader(where))
-        prune_replaced(
+        ports = wiring.replaced_ports(wiring.open_reader(target.where))
+        replaced.prune_replaced(
             ports, environment, admin_url(environment), lambda kind, message: progress.say(message)
         )
     except (ConfigError, DatabaseError) as error:
