@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from backstay.adapters.docker import DockerEngine
+from backstay.adapters.docker import inside as look
 from backstay.domain.secret import Secret
 from backstay.errors import EngineError, RegistryError
 from backstay.ports.engine import Login
@@ -127,11 +128,30 @@ def test_what_the_registry_does_not_tell_is_unknown_and_no_error(
 def test_a_command_is_looked_for_as_the_image_would(
     world: World, engine: DockerEngine, command: str, found: bool
 ) -> None:
-    before = world.docker("ps", "-aq", "--filter", "label=backstay.role=check").split()
+    before = world.docker("ps", "-aq", "--filter", "label=backstay.role=look").split()
     assert engine.finds(world.base_image, command) is found
-    assert world.docker("ps", "-aq", "--filter", "label=backstay.role=check").split() == before
+    assert world.docker("ps", "-aq", "--filter", "label=backstay.role=look").split() == before
 
 
 def test_only_an_image_that_is_here_can_be_looked_into(engine: DockerEngine) -> None:
     with pytest.raises(EngineError, match="has no image"):
         engine.finds("nothing:here", "sh")
+
+
+def test_what_a_killed_look_left_goes_with_a_later_one(
+    world: World, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = world.docker("create", "--label", "backstay.role=look", world.base_image, "sh").strip()
+    other = world.docker("create", "--label", "backstay.role=check", world.base_image, "sh").strip()
+
+    def there() -> set[str]:
+        return {left, other} & set(world.docker("ps", "-aq", "--no-trunc").split())
+
+    try:
+        engine.finds(world.base_image, "sh")
+        assert there() == {left, other}, "it may be at work"
+        monkeypatch.setattr(look, "LASTS_S", -1.0)
+        engine.finds(world.base_image, "sh")
+        assert there() == {other}
+    finally:
+        world.docker("rm", *there())
