@@ -17,7 +17,7 @@ from tests.faults.matrix import seen
 from tests.faults.scene import deploying, ended, pair, reach, told
 from tests.page import Page
 from tests.shop import Shop
-from tests.world import World, images, postgres, processes
+from tests.world import World, postgres, processes
 
 pytestmark = pytest.mark.world
 
@@ -111,9 +111,8 @@ def test_a_connection_storm_stops_the_deploy_and_says_so(far_page: Page) -> None
 
 
 @pytest.mark.long
-def test_what_visitors_of_the_shop_see_of_a_dead_postgresql(own_world: World) -> None:
+def test_what_visitors_of_the_shop_see_of_a_dead_postgresql(shop_images: World, own_world: World) -> None:
     """It is the shop's fault and not the release's; when it is over nothing needs to be done."""
-    images.shop(own_world)
     with Shop(own_world, f"shopdb{os.getpid()}") as shop:
         assert shop.deploy("v1").status == 0
         with shop.load(slow=0, websockets=0) as load:
