@@ -85,7 +85,7 @@ def test_a_worker_that_may_have_its_order_is_never_killed(
     error: BaseException | None, dismissed: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     ended: list[int] = []
-    monkeypatch.setattr("backstay.wiring.dismiss", ended.append)
+    monkeypatch.setattr("backstay.wiring.worker.dismiss", ended.append)
     worker = Prepared.__new__(Prepared)
     worker.pid, worker.log = 4711, tmp_path / "log"  # type: ignore[operator]
     worker.__exit__(type(error) if error else None, error, None)

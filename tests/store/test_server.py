@@ -349,9 +349,9 @@ def test_no_worker_is_copied_from_a_process_with_a_connection(url: str, folder: 
         open_store(where.store),
         pytest.raises(RuntimeError, match="is open while a worker is started") as refused,
     ):
-        wiring.start_worker(where, "d1", lambda: 0, folder / "log")
+        wiring.worker.start_worker(where, "d1", lambda: 0, folder / "log")
     assert PASSWORD not in str(refused.value) and not (folder / "log").exists()
     with open_reader(where.store) as reader:
         reader.history(APP, ENV)
         with pytest.raises(RuntimeError, match="is open"):
-            wiring.start_worker(where, "d1", lambda: 0, folder / "log")
+            wiring.worker.start_worker(where, "d1", lambda: 0, folder / "log")

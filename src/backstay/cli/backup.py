@@ -101,7 +101,7 @@ def create(settings: Settings, environment: str, reason: str) -> int:
     store = target.store_here()
     try:
         with ended_politely(), progress:
-            ports = wiring.backup_ports(store)
+            ports = wiring.backup.backup_ports(store)
             made = back_up(ports, order, store.record_backup, shown.tell, progress=shown.progress)
             copy_pending(ports, target, shown.tell)
         prune_replaced(target, progress)

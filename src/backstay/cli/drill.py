@@ -62,7 +62,7 @@ def restore(settings: Settings, environment: str, backup: str | None) -> int:
             hint="name it in backstay.yml: database: {url_secret: NAME_OF_THE_SECRET}",
         )
     progress, store = Progress(settings), found.store()
-    ports = wiring.drill_ports(found.where, application.environment, store)
+    ports = wiring.drill.drill_ports(found.where, application.environment, store)
 
     def tell(kind: str, message: str, **data: Any) -> None:
         if not settings.quiet:
@@ -112,7 +112,7 @@ def finish(settings: Settings, found: Project, store: Store, drill: Drill, faile
     name = f"{drill.kind}-{drill.began_at[:19].replace(':', '').replace('-', '')}.json"
     drill = replace(drill, path=str(found.where.home / "drills" / drill.environment / name))
     text = json.dumps(as_document(drill, history), indent=2) + "\n"
-    wiring.keep_evidence(found.where, drill.environment, name, text)
+    wiring.drill.keep_evidence(found.where, drill.environment, name, text)
     drill = store.record_drill(drill)
     if settings.json:
         click.echo(json.dumps(as_document(drill, history)))

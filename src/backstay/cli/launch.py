@@ -46,7 +46,7 @@ class Prepared:
         """Without an order there is no work: end it, and leave no empty log. Who left may have given the order just
         before; if not, the worker sees that we are gone."""
         if error is not None and not (isinstance(error, Left) and error.begun):
-            wiring.dismiss(self.pid)
+            wiring.worker.dismiss(self.pid)
             with contextlib.suppress(OSError):
                 if not self.log.stat().st_size:
                     self.log.unlink()
@@ -83,9 +83,11 @@ def start_worker(
 
 def _fork(where: wiring.Place, deployment: str, notify: Sequence[Secret]) -> tuple[int, Path]:
     """A worker's pid and log. The store must be closed."""
-    wiring.preload()
+    wiring.worker.preload()
     parent, log = os.getpid(), _log(where, deployment)
-    return wiring.start_worker(where, deployment, lambda: work(where, deployment, parent, notify), log), log
+    return wiring.worker.start_worker(
+        where, deployment, lambda: work(where, deployment, parent, notify), log
+    ), log
 
 
 def _await_adoption(store: Store, lease: Lease, pid: int, log: Path) -> None:
@@ -94,7 +96,7 @@ def _await_adoption(store: Store, lease: Lease, pid: int, log: Path) -> None:
         held = store.lease(lease.app, lease.environment)
         if held is None or held.token != lease.token or held.owner.pid == pid:
             return
-        if wiring.exit_status(pid) is not None:
+        if wiring.worker.exit_status(pid) is not None:
             break
         time.sleep(0.005)
     store.release_lease(lease)

@@ -45,7 +45,7 @@ def backup_at(settings: Settings, found: Project, environment: Environment, at: 
     folder, source = _folder(found, environment), environment.database
     assert source is not None
     store, progress = found.store(), Progress(settings)
-    ports = wiring.drill_ports(found.where, environment, store)
+    ports = wiring.drill.drill_ports(found.where, environment, store)
     name = f"{environment.app}-{environment.name}-{at:%Y%m%d%H%M%S%f}"
     scratch = ScratchOrder(environment.app, environment.name, name, 0, source.scratch)
     identity = source.identity_in(wiring.secrets(environment).read())
@@ -64,7 +64,7 @@ def show_reach(settings: Settings, found: Project, environment: Environment, at:
     from backstay.pipeline.pitr import reach
     from backstay.pipeline.times import rfc3339
 
-    ports = wiring.protection_ports(found.reader())
+    ports = wiring.backup.protection_ports(found.reader())
     window: Window = reach(ports, environment.app, environment.name, _folder(found, environment))
     spans = [{"from": rfc3339(first), "to": rfc3339(last)} for first, last in window.spans]
     within = window.holds(at)

@@ -46,14 +46,14 @@ def prune(settings: Settings, environment: str, dry_run: bool, unverified: bool)
     progress = Progress(settings)
     keep = target.policy.keep_backups
     if dry_run:
-        ports = wiring.backup_look(target.where)
+        ports = wiring.backup.backup_look(target.where)
         gone = list(pruning.prunable(ports, target.app, environment, keep, unverified=unverified))
     else:
         store = target.store_here()
         try:
             tell = Shown(progress, settings).tell
             gone = pruning.prune(
-                wiring.backup_ports(store), target.app, environment, keep, tell, unverified=unverified
+                wiring.backup.backup_ports(store), target.app, environment, keep, tell, unverified=unverified
             )
         finally:
             store.close()
@@ -77,7 +77,7 @@ def prune_replaced(target: Target, progress: Progress) -> None:
     if environment is None or environment.database is None:
         return
     try:
-        ports = wiring.replaced_ports(wiring.open_reader(target.where))
+        ports = wiring.backup.replaced_ports(wiring.open_reader(target.where))
         replaced.prune_replaced(
             ports, environment, admin_url(environment), lambda kind, message: progress.say(message)
         )
@@ -128,7 +128,7 @@ def copy(settings: Settings, environment: str) -> int:
     store = target.store_here()
     try:
         with ended_politely(), progress:
-            left = copy_pending(wiring.backup_ports(store), target, Shown(progress, settings).tell)
+            left = copy_pending(wiring.backup.backup_ports(store), target, Shown(progress, settings).tell)
     finally:
         store.close()
     if settings.json:
@@ -136,7 +136,7 @@ def copy(settings: Settings, environment: str) -> int:
     return FAILED if left else 0
 
 
-def copy_pending(ports: wiring.BackupPorts, target: Target, tell: Teller) -> list[Backup]:
+def copy_pending(ports: wiring.backup.BackupPorts, target: Target, tell: Teller) -> list[Backup]:
     """Copy what has no copy yet, where that is configured; what has none afterwards."""
     settings = target.settings
     if settings is None or settings.database is None or settings.database.copy is None:

@@ -41,7 +41,7 @@ def command(settings: Settings, environment: str, prune: bool) -> int:
     found = project(settings, environment)
     chosen = found.application(environment).environment
     admin = admin_url(chosen)
-    ports = wiring.replaced_ports(found.reader())
+    ports = wiring.backup.replaced_ports(found.reader())
     progress = Progress(settings)
     if prune:
         rows = prune_replaced(ports, chosen, admin, lambda kind, message: progress.say(message))

@@ -116,7 +116,9 @@ def _extracted(settings: Settings, found: Project, environment: Environment, bac
     order = ExtractOrder(verify, order_of(environment, backup.reason))
     try:
         with ended_politely(), progress:
-            return as_logical(wiring.verify_ports(store, found.where, environment), backup, order, shown.tell)
+            return as_logical(
+                wiring.backup.verify_ports(store, found.where, environment), backup, order, shown.tell
+            )
     finally:
         store.close()
 
@@ -153,7 +155,7 @@ def _look(found: Project, environment: Environment, backup: Backup, accepted: in
     from backstay.pipeline.restorable import look
 
     live = admin_url(environment)
-    ports = wiring.restore_ports(found.reader())
+    ports = wiring.backup.restore_ports(found.reader())
     return look(ports, environment, backup, live, found.environments, accepted)
 
 
@@ -226,7 +228,7 @@ def _elsewhere(
             environment.policy.backup_limits,
             source.identity_in(wiring.secrets(environment).read()) if source else None,
         )
-        ports = wiring.verify_ports(found.store(), found.where, environment)
+        ports = wiring.backup.verify_ports(found.store(), found.where, environment)
         proof = restore_elsewhere(ports, backup, into, wanted)
     if settings.json:
         click.echo(json.dumps(proof.as_document()))

@@ -56,14 +56,14 @@ def command(settings: Settings) -> int:
     found = project(settings)
     log = Log(settings)
     store = found.store()
-    ports = wiring.serve_ports(found.where, store, found.path)
+    ports = wiring.serve.serve_ports(found.where, store, found.path)
     daemon = Daemon(
         ports=ports,
         app=found.app,
-        serve=wiring.serve(found.where, ports, log),
+        serve=wiring.serve.serve(found.where, ports, log),
         load=lambda: load(found),
         stamp=lambda: _stamp(found),
-        manager=wiring.manager(os.environ),
+        manager=wiring.serve.manager(os.environ),
         tell=log,
     )
     signal.signal(signal.SIGHUP, lambda *_: daemon.reload.set())

@@ -64,7 +64,7 @@ def _objectives(found: Project, environment: str) -> dict[str, Any] | None:
         settings = reader.environment_of(serving.deployment) if serving is not None else None
     if settings is None or settings.database is None:
         return None
-    ports, folder = wiring.protection_ports(reader), wiring.wal_folder(found.where, settings)
+    ports, folder = wiring.backup.protection_ports(reader), wiring.wal_folder(found.where, settings)
     return objectives(ports, found.app, environment, settings.policy.objective, folder)
 
 

@@ -44,7 +44,7 @@ def command(settings: Settings, environment: str, backup: str | None, every: boo
     progress = Progress(settings)
     order = _order(target, progress)
     store = target.store_here()
-    ports = wiring.verify_ports(store, target.where, target.settings)
+    ports = wiring.backup.verify_ports(store, target.where, target.settings)
     with ended_politely(), progress:
         from backstay.pipeline.verify import verify
 

@@ -1,41 +1,42 @@
-"""The only place where adapters meet the rest. Heavy libraries are imported when their adapter is first asked for."""
+"""The only place where adapters meet the rest. Heavy libraries are imported when their adapter is first asked for.
+
+Here are the ports one by one, and what a deployment works with; the modules beside it have what other work needs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from backstay.adapters.clock import SystemClock
 from backstay.adapters.host import LinuxHost
-from backstay.adapters.store.location import is_open, located
+from backstay.adapters.store.location import located
 from backstay.adapters.store.server.address import Server
 from backstay.config.locate import state_home
 from backstay.domain.environment import Environment
+from backstay.wiring import backup as backup
+from backstay.wiring import drill as drill
+from backstay.wiring import serve as serve
+from backstay.wiring import worker as worker
 
 if TYPE_CHECKING:
     from backstay.domain.init import Fate
     from backstay.domain.secret import Secret
-    from backstay.pipeline.prune import Teller
     from backstay.pipeline.run import World
-    from backstay.pipeline.serve import Serve
-    from backstay.ports.calendar import Calendar
-    from backstay.ports.children import Children
     from backstay.ports.clock import Clock
     from backstay.ports.cluster import Clusters
     from backstay.ports.database import Database
     from backstay.ports.engine import Engine, Login
     from backstay.ports.host import Host
     from backstay.ports.linter import Linter
-    from backstay.ports.manager import Manager
     from backstay.ports.prober import Prober
     from backstay.ports.receivers import Receivers
     from backstay.ports.router import Router
     from backstay.ports.scratch import Scratches
     from backstay.ports.secrets import SecretSource
     from backstay.ports.store import Reader, Store
-    from backstay.ports.wal import Receiver, WalArchive, WalServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +123,6 @@ def secrets(environment: Environment) -> SecretSource:
     return SecretsFile(environment.secrets_file) if environment.secrets_file else NoSecrets()
 
 
-@dataclass(frozen=True, slots=True)
-class BackupPorts:
-    """What a backup outside a deployment works with."""
-
-    store: Store
-    database: Database
-    clock: Clock
-
-
 def database() -> Database:
     """PostgreSQL through its own tools."""
     from backstay.adapters.postgres import PostgresTools
@@ -138,39 +130,11 @@ def database() -> Database:
     return PostgresTools()
 
 
-@dataclass(frozen=True, slots=True)
-class BackupLook:
-    """What a look at backups needs; nothing of it writes."""
-
-    store: Reader
-    database: Database
-
-
-def backup_look(where: Place) -> BackupLook:
-    """The catalog and the disk, to look at."""
-    return BackupLook(open_reader(where), database())
-
-
 def linter() -> Linter:
     """The linter of migrations."""
     from backstay.adapters.squawk import Squawk
 
     return Squawk()
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyPorts:
-    """What the verification of a backup works with."""
-
-    store: Store
-    database: Database
-    scratches: Scratches
-    clock: Clock
-
-
-def verify_ports(store: Store, where: Place, environment: Environment | None) -> VerifyPorts:
-    """All ports of a verification, wired."""
-    return VerifyPorts(store, database(), scratches(where, environment), SystemClock())
 
 
 def scratches(where: Place, environment: Environment | None) -> Scratches:
@@ -207,38 +171,6 @@ def clusters() -> Clusters:
     from backstay.adapters.postgres import PostgresClusters
 
     return PostgresClusters()
-
-
-def backup_ports(store: Store) -> BackupPorts:
-    """All ports of a backup, wired."""
-    return BackupPorts(store, database(), SystemClock())
-
-
-@dataclass(frozen=True, slots=True)
-class RestorePorts:
-    """What a look before a restore needs; nothing of it writes."""
-
-    store: Reader
-    database: Database
-
-
-def restore_ports(store: Reader) -> RestorePorts:
-    """All ports of a look before a restore, wired."""
-    return RestorePorts(store, database())
-
-
-@dataclass(frozen=True, slots=True)
-class ReplacedPorts:
-    """What looking after replaced databases needs."""
-
-    store: Reader
-    clusters: Clusters
-    clock: Clock
-
-
-def replaced_ports(store: Reader) -> ReplacedPorts:
-    """All ports of looking after replaced databases, wired."""
-    return ReplacedPorts(store, clusters(), SystemClock())
 
 
 def world(where: Place, environment: Environment, store: Store) -> World:
@@ -297,130 +229,9 @@ def digest_of(where: Place, environment: Environment) -> Callable[[str, str], st
     return ask
 
 
-@dataclass(frozen=True, slots=True)
-class ProtectionPorts:
-    """What a look at an environment's protection needs; nothing of it writes."""
-
-    store: Reader
-    archive: WalArchive
-    database: Database
-    clock: Clock
-
-
-def protection_ports(store: Reader) -> ProtectionPorts:
-    """All ports of a look at the objectives, wired."""
-    from backstay.adapters.postgres.wal_archive import WalFolder
-
-    return ProtectionPorts(store, WalFolder(), database(), SystemClock())
-
-
 def wal_folder(where: Place, environment: Environment) -> Path | None:
     """Where the WAL of an environment is received into; None where it is not."""
     return where.home / "wal" / environment.name if environment.continuous is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class ServePorts:
-    """What `serve` works with."""
-
-    store: Store
-    host: Host
-    clock: Clock
-    calendar: Calendar
-    children: Children
-    database: Database
-    archive: WalArchive
-    server: WalServer
-    receiver: Receiver
-
-
-def serve_ports(where: Place, store: Store, config: Path) -> ServePorts:
-    """All ports of `serve`, wired. `config` is the configuration file that the commands it starts read."""
-    from backstay.adapters.calendar import CronCalendar
-    from backstay.adapters.children import OwnCommands
-    from backstay.adapters.postgres.receiver import PgReceivewal
-    from backstay.adapters.postgres.wal_archive import WalFolder
-    from backstay.adapters.postgres.wal_server import PostgresWalServer
-
-    return ServePorts(
-        store, host(), SystemClock(), CronCalendar(), OwnCommands(config, where.home), database(), WalFolder(),
-        PostgresWalServer(), PgReceivewal(),
-    )  # fmt: skip
-
-
-def serve(where: Place, ports: ServePorts, tell: Teller) -> Serve:
-    """Everything that is looked after, before it is told which environments there are."""
-    from backstay.errors import SecretsError
-    from backstay.pipeline.serve import Serve
-    from backstay.pipeline.wal import Watch, WatchOrder
-
-    def watch_of(environment: Environment) -> Watch | None:
-        folder, continuous = wal_folder(where, environment), environment.continuous
-        if folder is None or continuous is None:
-            return None
-        name = continuous.replication_url_secret
-        url = secrets(environment).read().get(name)
-        if not url:
-            raise SecretsError(
-                f"the secret {name} is missing or empty", hint=f"set it in {environment.secrets_file}"
-            )
-
-        def named(kind: str, message: str, **data: Any) -> None:
-            tell(kind, f"{environment.name}: {message}", **data)
-
-        rpo_s = environment.policy.rpo_s
-        order = WatchOrder(environment.app, environment.name, url, folder, continuous, rpo_s)
-        return Watch(ports, order, named)
-
-    return Serve(ports, tell, watch_of, lambda environment: wal_folder(where, environment))
-
-
-def manager(environ: Mapping[str, str]) -> Manager:
-    """The service manager that started us, if one did."""
-    from backstay.adapters.manager import Systemd
-
-    return Systemd(environ)
-
-
-@dataclass(frozen=True, slots=True)
-class DrillPorts:
-    """What a restore drill, and a recovery to a moment, work with."""
-
-    store: Store
-    engine: Engine
-    prober: Prober
-    database: Database
-    scratches: Scratches
-    linter: Linter
-    clock: Clock
-    host: Host
-    archive: WalArchive
-    server: WalServer
-
-
-def drill_ports(where: Place, environment: Environment, store: Store) -> DrillPorts:
-    """All ports of a drill, wired."""
-    from backstay.adapters.postgres.wal_archive import WalFolder
-    from backstay.adapters.postgres.wal_server import PostgresWalServer
-
-    return DrillPorts(
-        store, engine(where, environment), prober(), database(), scratches(where, environment), linter(),
-        SystemClock(), host(), WalFolder(), PostgresWalServer(),
-    )  # fmt: skip
-
-
-def keep_evidence(where: Place, environment: str, name: str, text: str) -> Path:
-    """Write the evidence of a drill where it stays; the path. Raises StoreError when the disk does not obey."""
-    from backstay.adapters.files import write_durably
-    from backstay.errors import StoreError
-
-    folder = where.home / "drills" / environment
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_durably(folder / name, text)
-    except OSError as error:
-        raise StoreError(f"the evidence cannot be written to {folder}: {error.strerror}") from error
-    return folder / name
 
 
 def prober() -> Prober:
@@ -438,33 +249,6 @@ def host() -> LinuxHost:
 def clock() -> Clock:
     """This machine's."""
     return SystemClock()
-
-
-def start_worker(where: Place, deployment: str, work: Callable[[], int], log: Path) -> int:
-    """Do `work` in a worker process of its own, detached from us; returns its pid.
-
-    The store must be closed here: RuntimeError when it is not, for the copy would not see its locks, or would share
-    its connections. The copy knows where the store is; its environment, which others inherit, does not. StoreError
-    when the state folder cannot be written.
-    """
-    from backstay.adapters.detach import fork_detached
-    from backstay.errors import StoreError
-
-    if is_open(where.store):
-        raise RuntimeError(f"the state store {where.store} is open while a worker is started")
-    hidden: tuple[Secret, ...] = ()
-    if isinstance(where.store, Server):
-        import backstay.adapters.store.server.writing  # noqa: F401 - before the copy is made, as `preload`
-
-        hidden = where.store.passwords
-    try:
-        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return fork_detached(f"backstay worker {deployment} of {where.home}", work, log, hidden)
-    except OSError as error:
-        raise StoreError(
-            f"no worker was started, as its log {log} cannot be written: {error.strerror}",
-            hint=f"is the disk of {where.home} full, or mounted read-only?",
-        ) from error
 
 
 def init_template(name: str) -> str:
@@ -489,34 +273,9 @@ def init_config(path: Path, text: str) -> None:
     write_new(path, text)
 
 
-def preload() -> None:
-    """Import what every runbook needs before its first effect, so that a worker need not do it."""
-    import backstay.adapters.haproxy
-    import backstay.adapters.http
-    import backstay.adapters.leftovers
-    import backstay.adapters.postgres
-    import backstay.adapters.store.opening
-    import backstay.pipeline.recover
-    import backstay.pipeline.rollback  # noqa: F401
-
-
 def receivers(where: Place, urls: Iterable[Secret], deadline_s: float | None = None) -> Receivers:
     """The file log and these receivers; `deadline_s` bounds one attempt, if not as usual."""
     from backstay.adapters.notify import OutsideReceivers
     from backstay.domain.notification import ATTEMPT_DEADLINE_S
 
     return OutsideReceivers(where.home, urls, deadline_s or ATTEMPT_DEADLINE_S)
-
-
-def dismiss(pid: int) -> None:
-    """End a worker of ours that was started and is not needed."""
-    from backstay.adapters.detach import dismiss as end
-
-    end(pid)
-
-
-def exit_status(pid: int) -> int | None:
-    """Exit status of a worker that we started; None while it runs."""
-    from backstay.adapters.detach import exit_status as status_of
-
-    return status_of(pid)
