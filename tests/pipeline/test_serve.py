@@ -21,7 +21,7 @@ from backstay.domain.lease import Owner, Presence
 from backstay.domain.notification import Channel
 from backstay.domain.schedule import Duty, DutyRun, Outcome, Schedule
 from backstay.domain.secret import Secret
-from backstay.domain.wal import Base, Continuous, Flow
+from backstay.domain.wal import DEFAULT_SEGMENT_BYTES, Base, Continuous, Flow
 from backstay.pipeline.serve import Serve
 from backstay.pipeline.times import rfc3339
 from backstay.pipeline.wal import Watch, WatchOrder
@@ -400,7 +400,17 @@ class TestContinuous:
         house.receiver.dies = ""
         self.live(house, 120)
         assert Subject.WAL not in house.alarms
-        assert "WAL is being received again" in house.messages("mended")
+        assert "WAL is being received, and there is room for it" in house.messages("mended")
+
+    def test_a_disk_that_will_soon_be_full_is_an_alarm_while_wal_still_arrives(self, house: House) -> None:
+        self.live(house, 60)
+        house.archive.room = 63 * DEFAULT_SEGMENT_BYTES
+        self.live(house, 60)
+        assert house.alarms[Subject.WAL] == f"only 1.06 GB are free in {FOLDER}"
+        before = len(house.words("backup"))
+        house.archive.room = 64 * DEFAULT_SEGMENT_BYTES
+        self.live(house, 60)
+        assert Subject.WAL not in house.alarms and len(house.words("backup")) == before
 
     def test_backups_that_are_no_bases_do_not_follow_one_another(self, house: House) -> None:
         house.archive.bases = NoBases()

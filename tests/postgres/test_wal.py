@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -192,3 +192,8 @@ class TestFolder:
     def test_a_full_disk_is_named(self, folder: Path) -> None:
         with pytest.raises(DatabaseError, match=r"none.*No such file"):
             WalFolder().note(folder / "none", WalState(self.NOON, Flow.DOWN, self.NOON, "7", 15, 1 << 20))
+        with pytest.raises(DatabaseError, match=r"none.*No such file"):
+            WalFolder().free(folder / "none")
+
+    def test_room_is_that_of_its_disk(self, small_disk: Callable[[str], Path]) -> None:
+        assert WalFolder().free(small_disk("size=2m")) == 2 << 20

@@ -187,8 +187,9 @@ class Serve:
             self._alarm(
                 served, Subject.RTO, fault_of(seen.rto, "RTO"), f"the RTO holds again: {seen.rto.why}"
             )
-            fault = _wal_fault(served.keeper.watch) if served.keeper else served.no_watch
-            self._alarm(served, Subject.WAL, fault, "WAL is being received again")
+            watch = served.keeper.watch if served.keeper else None
+            fault = (_wal_fault(watch) or watch.room_fault) if watch is not None else served.no_watch
+            self._alarm(served, Subject.WAL, fault, "WAL is being received, and there is room for it")
             if backed_up:
                 self._say_if_too_slow(served)
         rows = duties(store, environment.app, environment.name, self.ports.clock.now())

@@ -16,6 +16,7 @@ from backstay.domain.objective import ALARM_SHARE
 from backstay.domain.secret import Secret
 from backstay.domain.size import format_bytes
 from backstay.domain.wal import (
+    DEFAULT_SEGMENT_BYTES,
     STALLED_AFTER_S,
     Base,
     Chain,
@@ -36,6 +37,8 @@ OBSERVE_S: Final = 5.0
 """How often the server is asked where it stands."""
 CANARY_S: Final = 60.0
 PRUNE_S: Final = 600.0
+LOW_SEGMENTS: Final = 64
+"""With less room than for so many segments (1 GiB, as they usually are) a person should look."""
 ANSWER_S: Final = 10.0
 BACKOFF_S: Final = (0.0, 1.0, 5.0, 15.0, 30.0)
 """How long to wait before the receiver is started again, after the first, second … end in a row."""
@@ -124,6 +127,7 @@ class Watch:
     state: WalState | None = None
     position: ServerPosition | None = None
     canary_fault: str | None = None
+    room_fault: str | None = None
     _pending: deque[_Seen] = field(default_factory=lambda: deque(maxlen=_PENDING))
     _current: datetime | None = None
     _ends: int = 0
@@ -151,6 +155,7 @@ class Watch:
         if fault is None:
             self._beat()
             self._prune()
+            self._attempt(self._weigh)
         return state
 
     def stop(self) -> None:
@@ -277,6 +282,13 @@ class Watch:
         if fault is not None and fault != self.canary_fault:
             self.tell("canary_silent", f"no canary row is written: {fault}")
         self.canary_fault = fault
+
+    def _weigh(self) -> None:
+        """Whether the disk has room for what arrives before anybody comes."""
+        free = self.ports.archive.free(self.order.folder)
+        segment = self.state.segment_bytes if self.state is not None else 0
+        is_low = free < LOW_SEGMENTS * (segment or DEFAULT_SEGMENT_BYTES)
+        self.room_fault = f"only {format_bytes(free)} are free in {self.order.folder}" if is_low else None
 
     def _prune(self) -> None:
         now = self.ports.clock.monotonic()

@@ -73,6 +73,9 @@ class WalArchive(Protocol):
     def make(self, folder: Path) -> None:
         """Make the folder when it is missing, for us alone."""
 
+    def free(self, folder: Path) -> int:
+        """Bytes that still fit on its disk. Only looks."""
+
     def listing(self, folder: Path) -> Listing:
         """What lies there; empty for a folder that is missing. Only looks."""
 

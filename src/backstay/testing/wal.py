@@ -120,9 +120,10 @@ class FakeReceiver:
 
 class FakeWalFolder:
     """`fault` is the message of all writes. `bases` are the positions of physical backups, by their ids;
-    `stops_at` is where a recovery stops to replay."""
+    `stops_at` is where a recovery stops to replay, `room` what still fits on the disk."""
 
     def __init__(self) -> None:
+        self.room = 1 << 40
         self.files: dict[Path, dict[str, int]] = {}
         self.states: dict[Path, WalState] = {}
         self.marks: dict[Path, list[Mark]] = {}
@@ -135,6 +136,9 @@ class FakeWalFolder:
     def make(self, folder: Path) -> None:
         self._write()
         self.files.setdefault(folder, {})
+
+    def free(self, folder: Path) -> int:
+        return self.room
 
     def listing(self, folder: Path) -> Listing:
         return Listing(dict(self.files.get(folder, {})), {}, tuple(self.marks.get(folder, ())))

@@ -46,6 +46,10 @@ class WalFolder:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
 
+    def free(self, folder: Path) -> int:
+        with _told(folder):
+            return shutil.disk_usage(folder).free
+
     def listing(self, folder: Path) -> Listing:
         with _told(folder):
             if not folder.is_dir():
