@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backstay import wiring
-from backstay.cli.context import open_store
+from backstay.cli.context import database_url, open_store
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.progress import Progress
 from backstay.cli.prune import copy, copy_pending, pin, prune, prune_replaced
@@ -224,19 +224,7 @@ def _configured_url(environment: Environment | None) -> Secret:
             "no database is known: there is no backstay.yml here",
             hint=f"set {URL_VARIABLE} to postgresql://USER:PASSWORD@HOST:PORT/NAME",
         )
-    if environment.database is None:
-        raise ConfigError(
-            f"{environment.app} has no database, so there is nothing to back up",
-            hint="name it in backstay.yml: database: {url_secret: NAME_OF_THE_SECRET}",
-        )
-    name = environment.database.backup_url_secret
-    value = wiring.secrets(environment).read().get(name)
-    if not value:
-        raise ConfigError(
-            f"the secret {name}, which is the database URL, is missing or empty",
-            hint=f"set it in {environment.secrets_file or 'a secrets file (environments.ENV.secrets.file)'}",
-        )
-    return value
+    return database_url(environment, lambda database: database.backup_url_secret)
 
 
 class Shown:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from backstay.cli.options import Settings
 from backstay.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from backstay.domain.environment import Application
+    from backstay.domain.environment import Application, DatabaseSource, Environment
     from backstay.domain.secret import Secret
     from backstay.ports.store import Reader, Store
 
@@ -81,3 +81,20 @@ def _name_the_line(path: Path, environment: str) -> None:
     from backstay.config import load, state_home
 
     load(path, environment, os.environ, state_home(os.environ))
+
+
+def database_url(environment: Environment, secret_of: Callable[[DatabaseSource], str]) -> Secret:
+    """The URL in the secret that `secret_of` names. ConfigError when there is no database, or no URL."""
+    if environment.database is None:
+        raise ConfigError(
+            f"{environment.app} has no database",
+            hint="name it in backstay.yml: database: {url_secret: NAME_OF_THE_SECRET}",
+        )
+    name = secret_of(environment.database)
+    value = wiring.secrets(environment).read().get(name)
+    if not value:
+        raise ConfigError(
+            f"the secret {name}, which is the database URL, is missing or empty",
+            hint=f"set it in {environment.secrets_file or 'a secrets file (environments.ENV.secrets.file)'}",
+        )
+    return value

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from backstay import wiring
-from backstay.cli.context import project
+from backstay.cli.context import database_url, project
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.progress import Progress
 from backstay.domain.duration import format_duration
 from backstay.domain.size import format_bytes
-from backstay.errors import ConfigError
 
 if TYPE_CHECKING:
     from backstay.domain.environment import Environment
@@ -59,19 +58,7 @@ def command(settings: Settings, environment: str, prune: bool) -> int:
 
 def admin_url(environment: Environment) -> Secret:
     """The URL by which databases are made and renamed. ConfigError when there is none."""
-    if environment.database is None:
-        raise ConfigError(
-            f"{environment.app} has no database",
-            hint="name it in backstay.yml: database: {url_secret: NAME_OF_THE_SECRET}",
-        )
-    name = environment.database.admin
-    value = wiring.secrets(environment).read().get(name)
-    if not value:
-        raise ConfigError(
-            f"the secret {name} is missing or empty",
-            hint=f"set it in {environment.secrets_file or 'a secrets file (environments.ENV.secrets.file)'}",
-        )
-    return value
+    return database_url(environment, lambda database: database.admin)
 
 
 def _line(row: Replaced) -> str:
