@@ -259,6 +259,19 @@ def test_disk_adds_up_what_lands_on_one_filesystem(site: Site) -> None:
     assert "image of backend 8.0 GiB + image of frontend 8.0 GiB" in site.faults()["disk"].detail
 
 
+def test_a_rehearsal_needs_room_for_its_copies_of_the_database(site: Site) -> None:
+    site.host.spaces = {"/": Space("/", 2, 3 * GIB, 10**6)}
+    site.database.bytes = GIB
+    assert "disk" not in site.faults()
+    site.database.bytes = 2 * GIB
+    assert "scratch copies 4.0 GiB" in site.faults()["disk"].detail
+    site.policy = replace(site.policy, rehearsal=Trial.OFF, verify=Trial.OFF)
+    assert "disk" not in site.faults()
+    site.policy = replace(site.policy, rehearsal=Trial.ALWAYS)
+    site.database.bytes = None
+    assert "room a scratch copy of the database needs is not known" in site.checks()["disk"].detail
+
+
 def test_what_cannot_be_known_of_the_disk_is_said(site: Site) -> None:
     site.engine.root, site.engine.layers = "/engine", None
     site.host.spaces["/engine"] = None

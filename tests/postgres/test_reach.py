@@ -46,6 +46,7 @@ def test_version_and_connections_of_the_applications_role(world: World, database
     assert found.connections.limit == int(world.query("SHOW max_connections"))
     assert found.connections.reserved >= 3 and found.connections.used >= 3
     assert found.connections.my_limit is None
+    assert found.bytes is not None and found.bytes > 1 << 20
 
 
 def test_limits_of_role_and_database_count(world: World, database: DatabaseUrls) -> None:

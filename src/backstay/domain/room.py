@@ -12,6 +12,9 @@ UNPACKED: Final = 3.0
 BACKUP_GROWTH: Final = 1.2
 """The next backup against the last one."""
 
+SCRATCH_COPIES: Final = 2
+"""How often a rehearsal has the database in scratch: as it was restored, and the copy that is being changed."""
+
 INODES_PER_PACKED_MIB: Final = 100
 """Files in an image layer, by its packed size: a plentiful guess, as no registry tells the number."""
 
@@ -133,10 +136,11 @@ class Connections:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """A database that answered: its server's version and its connections."""
+    """A database that answered: its server's version, its connections, and its size; None where nobody told."""
 
     version: str
     connections: Connections = field(default_factory=lambda: Connections(100, 3, 1))
+    bytes: int | None = None
 
 
 def show_bytes(count: int) -> str:

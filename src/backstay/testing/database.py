@@ -46,6 +46,7 @@ class FakeDatabase:
     def __init__(self) -> None:
         self.unreachable: str | None = None
         self.connections = Connections(limit=100, reserved=3, used=10, mine=5)
+        self.bytes: int | None = 1 << 20
         self.fault: str | None = None
         self.undeletable: str | None = None
         self.copy_fault: str | None = None
@@ -183,7 +184,7 @@ class FakeDatabase:
     def reach(self, url: Secret, role: str, deadline_s: float) -> Reach:
         if self.unreachable is not None:
             raise DatabaseError(self.unreachable)
-        return Reach("15.6", self.connections)
+        return Reach("15.6", self.connections, self.bytes)
 
     def write(self, url: Secret, rows: int = 1) -> None:
         """As if an application wrote: the content changes and transactions go by."""

@@ -20,7 +20,8 @@ SELECT current_setting('server_version'), current_setting('max_connections'),
   (SELECT count(*) FROM pg_stat_activity WHERE usename = :'role' AND datname = current_database()
      AND pid <> pg_backend_pid()),
   (SELECT rolconnlimit FROM pg_roles WHERE rolname = :'role'),
-  (SELECT datconnlimit FROM pg_database WHERE datname = current_database())
+  (SELECT datconnlimit FROM pg_database WHERE datname = current_database()),
+  pg_database_size(current_database())
 """
 _OLD: Final = '\\set role `printf %s "$BACKSTAY_ROLE"`\n'
 """For a psql before 14, which has no \\getenv; the shell only prints the variable."""
@@ -66,11 +67,12 @@ def reach(url: Secret, role: str, deadline_s: float) -> Reach:
 
 
 def _parse(said: str) -> Reach:
-    version, limit, reserved, used, mine, role_limit, database_limit = said.strip().split("\t")
+    version, limit, reserved, used, mine, role_limit, database_limit, size = said.strip().split("\t")
     limits = [int(each) for each in (role_limit, database_limit) if each and int(each) >= 0]
     return Reach(
         version.partition(" ")[0],
         Connections(int(limit), int(reserved), int(used), int(mine), min(limits) if limits else None),
+        int(size),
     )
 
 

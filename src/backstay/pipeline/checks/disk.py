@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from backstay.domain.check import Severity
-from backstay.domain.room import BACKUP_GROWTH, Need, by_filesystem, image_need, show_bytes
+from backstay.domain.room import BACKUP_GROWTH, SCRATCH_COPIES, Need, by_filesystem, image_need, show_bytes
+from backstay.domain.scratch import Source, Where
 from backstay.errors import BackstayError, CheckFailed
 from backstay.pipeline.check import Check, Finding, NotChecked
 from backstay.pipeline.checks.artifact import manifest_of
+from backstay.pipeline.checks.scratch import is_wanted
 from backstay.pipeline.checks.subject import Subject
 
 MIB: Final = 2**20
@@ -54,6 +56,8 @@ def _needs(subject: Subject, unseen: list[str]) -> Iterator[Need]:
         last = subject.store.backups(environment.app, environment.name)[:1]
         size = int(last[0].bytes * BACKUP_GROWTH) if last else 0
         yield Need("backup", environment.backups, size + FOLDER[0], FOLDER[1])
+        if is_wanted(subject):
+            yield from _scratch(subject, unseen)
     for component in subject.components.values():
         for volume in component.volumes:
             if volume.startswith("/"):
@@ -74,6 +78,19 @@ def _needs(subject: Subject, unseen: list[str]) -> Iterator[Need]:
             unseen.append(f"the size of {name}'s layers is not known")
         elif packed:
             yield Need(f"image of {name}", root, *image_need(packed))
+
+
+def _scratch(subject: Subject, unseen: list[str]) -> Iterator[Need]:
+    """Where the backup will be restored to, unless that is a server somewhere else."""
+    assert subject.environment.database is not None
+    place = Where.parse(subject.environment.database.scratch)
+    if place.source is not Source.AUTO:
+        return
+    size = subject.database_bytes()
+    if size is None:
+        unseen.append("how much room a scratch copy of the database needs is not known")
+    else:
+        yield Need("scratch copies", subject.home, size * SCRATCH_COPIES, FOLDER[1])
 
 
 def _missing(subject: Subject, name: str) -> int | None:

@@ -24,6 +24,8 @@ from backstay.ports.store import Reader
 
 ENGINE_S = 5.0
 DATABASE_S = 5.0
+SOON_S = 2.0
+"""For those to whom an answer would help, but who can do without."""
 
 T = TypeVar("T")
 
@@ -161,6 +163,13 @@ class Subject:
     def reached(self) -> Reach:
         """The database as it is reached from here. Raises DatabaseError, or NotChecked without a URL."""
         return self._reached.get(2 * DATABASE_S)
+
+    def database_bytes(self) -> int | None:
+        """The size of the database; None while it is not reached, which is told by a check of its own."""
+        try:
+            return self._reached.get(SOON_S).bytes
+        except (BackstayError, NotChecked, TimeoutError):
+            return None
 
     def address(self) -> DatabaseAddress:
         """Where the application finds its database; NotChecked when its URL cannot be read."""
