@@ -106,6 +106,28 @@ def test_death_after_the_proof_goes_forward(town: Town, monkeypatch: pytest.Monk
     assert town.serving == {"backend": "v2", "frontend": "v2"}
 
 
+def test_a_recovery_that_dies_when_the_hold_has_ended_does_not_take_that_for_the_opening(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Died before it let anybody through to the new release; its recovery lets them through to the old one, and dies."""
+    town.deploy("v1")
+    dead = die_in(town, "open", False, monkeypatch, replace(deploying(town, "v2"), maintenance=True))
+    release = town.router.release
+
+    def dying(token: int) -> None:
+        release(token)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(town.router, "release", dying)
+        again, _ = taken_over(town, dead)
+        with pytest.raises(Killed):
+            recover(again)
+    ended = recovered(town, dead)
+    assert (ended.state, ended.exit_status) == (DeploymentState.ROLLED_BACK, 20)
+    assert town.serving == {"backend": "v1", "frontend": "v1"} and town.router.held is None
+
+
 def test_the_old_worker_can_do_nothing_more_once_it_was_taken_over(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:

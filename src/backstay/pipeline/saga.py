@@ -86,6 +86,9 @@ class Saga:
             if not record.state.may_have_effect:
                 continue
             if record.state is not StepState.DONE and self.truth(record) is Truth.NOT_HAPPENED:
+                if record.state is StepState.STARTED:
+                    # Said now: what is undone next may look like its effect to who asks again (a hold that ends).
+                    store.step(run.token, run.id, step.name, StepState.UNDONE)
                 continue
             store.step(run.token, run.id, step.name, StepState.UNDOING)
             try:
