@@ -109,7 +109,8 @@ def test_death_after_the_proof_goes_forward(town: Town, monkeypatch: pytest.Monk
 def test_a_recovery_that_dies_when_the_hold_has_ended_does_not_take_that_for_the_opening(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It died before it let anybody through to the new release; its recovery lets them through to the old one, and dies."""
+    """The worker died before it let people through to the new release; its recovery lets them through to the old one,
+    and dies."""
     town.deploy("v1")
     dead = die_in(town, "open", False, monkeypatch, replace(deploying(town, "v2"), maintenance=True))
     release = town.router.release
