@@ -95,7 +95,9 @@ def _left(now: Deployment, what: str) -> NeedsAttention:
 def _fault(store: Reader, held: Lease) -> str | None:
     """What is wrong with the worker that holds the lease; one that slept with its machine gets a moment to wake."""
     if wiring.host().presence(held.owner) is Presence.GONE:
-        return f"died (pid {held.owner.pid})"
+        # One that has ended well gave its lease back before it went, maybe after we looked at it.
+        now = store.lease(held.app, held.environment)
+        return f"died (pid {held.owner.pid})" if now == held else None
     if held.left_s(store.now()) < -WATCH_S:
         return f"on {held.owner.host} (pid {held.owner.pid}) has given no sign of life for over {held.lasts_s:g} s"
     return None

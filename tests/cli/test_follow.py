@@ -1,0 +1,46 @@
+"""Following a deployment to its end, whatever its worker does just when it is looked at."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from backstay import wiring
+from backstay.cli.follow import watch
+from backstay.domain.deployment import DeploymentState
+from backstay.domain.lease import Lease, Owner, Presence
+from backstay.errors import NeedsAttention
+from backstay.testing import FakeHost
+from tests.store.samples import SqlStore, StillClock, begun, store_at
+
+
+class Leaving(FakeHost):
+    """The worker goes just before it is looked for, after it did `first`."""
+
+    def __init__(self, store: SqlStore, lease: Lease, *, is_done: bool) -> None:
+        super().__init__()
+        self.store, self.lease, self.is_done = store, lease, is_done
+
+    def presence(self, owner: Owner) -> Presence:
+        if self.is_done:
+            for state in (DeploymentState.RUNNING, DeploymentState.SUCCEEDED):
+                self.store.move(self.lease.token, "d1", state)
+            self.store.release_lease(self.lease)
+            self.is_done = False
+        return Presence.GONE
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_worker_that_ended_well_just_now_did_not_die(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_done: bool
+) -> None:
+    with closing(store_at(tmp_path / "state.db", StillClock())) as store:
+        lease = begun(store)
+        monkeypatch.setattr(wiring, "host", lambda: Leaving(store, lease, is_done=is_done))
+        if is_done:
+            assert list(watch(store, "d1"))
+        else:
+            with pytest.raises(NeedsAttention, match="died"):
+                list(watch(store, "d1"))
