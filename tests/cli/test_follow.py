@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from backstay import wiring
+from backstay.adapters.store import SqlStore
 from backstay.cli.follow import watch
 from backstay.domain.deployment import DeploymentState
 from backstay.domain.lease import Lease, Owner, Presence
 from backstay.errors import NeedsAttention
 from backstay.testing import FakeHost
-from tests.store.samples import SqlStore, StillClock, begun, store_at
+from tests.store.samples import StillClock, begun, store_at
 
 
 class Leaving(FakeHost):
