@@ -90,11 +90,15 @@ def database_url(environment: Environment, secret_of: Callable[[DatabaseSource],
             f"{environment.app} has no database",
             hint="name it in backstay.yml: database: {url_secret: NAME_OF_THE_SECRET}",
         )
-    name = secret_of(environment.database)
+    return secret_value(environment, secret_of(environment.database), ", which is the database URL,")
+
+
+def secret_value(environment: Environment, name: str, what: str = "") -> Secret:
+    """A secret of the environment; `what` says in its error what it is. ConfigError when it is missing or empty."""
     value = wiring.secrets(environment).read().get(name)
     if not value:
         raise ConfigError(
-            f"the secret {name}, which is the database URL, is missing or empty",
+            f"the secret {name}{what} is missing or empty",
             hint=f"set it in {environment.secrets_file or 'a secrets file (environments.ENV.secrets.file)'}",
         )
     return value

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from backstay import wiring
-from backstay.cli.context import Project, project
+from backstay.cli.context import Project, project, secret_value
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.replaced import admin_url
 from backstay.domain.backup import BackupKind
-from backstay.errors import BackupFailed, ConfigError, UsageError
+from backstay.errors import BackupFailed, UsageError
 
 if TYPE_CHECKING:
     from backstay.domain.backup import Backup
     from backstay.domain.environment import Application, Environment
-    from backstay.domain.secret import Secret
     from backstay.pipeline.restorable import Restorable
 
 EPILOG = """\b
@@ -155,7 +154,7 @@ def _look(found: Project, environment: Environment, backup: Backup, accepted: in
     from backstay.pipeline.restorable import look
 
     live = admin_url(environment)
-    ports = wiring.backup.restore_ports(found.reader())
+    ports = wiring.backup.backup_look(found.where)
     return look(ports, environment, backup, live, found.environments, accepted)
 
 
@@ -214,7 +213,7 @@ def _elsewhere(
 
     progress = Progress(settings)
     if target.startswith(SECRET):
-        into = _secret(environment, target.removeprefix(SECRET))
+        into = secret_value(environment, target.removeprefix(SECRET))
     else:
         into = Secret(target)
         if "@" in target and ":" in target.partition("://")[2].partition("@")[0]:
@@ -239,13 +238,3 @@ def _elsewhere(
             f"compared, in {took}"
         )
     return 0
-
-
-def _secret(environment: Environment, name: str) -> Secret:
-    value = wiring.secrets(environment).read().get(name)
-    if not value:
-        raise ConfigError(
-            f"the secret {name} is missing or empty",
-            hint=f"set it in {environment.secrets_file or 'a secrets file (environments.ENV.secrets.file)'}",
-        )
-    return value

@@ -33,7 +33,7 @@ def backup_ports(store: Store) -> BackupPorts:
 
 @dataclass(frozen=True, slots=True)
 class BackupLook:
-    """What a look at backups needs; nothing of it writes."""
+    """What a look at backups, or before a restore, needs; nothing of it writes."""
 
     store: Reader
     database: Database
@@ -57,19 +57,6 @@ class VerifyPorts:
 def verify_ports(store: Store, where: wiring.Place, environment: Environment | None) -> VerifyPorts:
     """All ports of a verification, wired."""
     return VerifyPorts(store, wiring.database(), wiring.scratches(where, environment), wiring.clock())
-
-
-@dataclass(frozen=True, slots=True)
-class RestorePorts:
-    """What a look before a restore needs; nothing of it writes."""
-
-    store: Reader
-    database: Database
-
-
-def restore_ports(store: Reader) -> RestorePorts:
-    """All ports of a look before a restore, wired."""
-    return RestorePorts(store, wiring.database())
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,16 +126,13 @@ class Keeper:
         """Refuse an address on which anybody but an orphaned HAProxy of ours listens."""
         for host, port in addresses:
             found = listener(port)
-            if found is None or self._is_orphan(found[0]) or can_bind(host, port):
+            if found is None or processes.serves(found[0], self.config_file) or can_bind(host, port):
                 continue
             raise RouterError(
                 f"port {port} on {host} is taken by {found[1]} (pid {found[0]})",
                 hint="stop it, or choose another router.bind",
                 state="nothing was changed",
             )
-
-    def _is_orphan(self, pid: int) -> bool:
-        return processes.serves(pid, self.config_file)
 
     def _end_unreachable(self) -> None:
         """Kill a holder of this folder to whose socket no way leads any more, as its disk was replaced or its files

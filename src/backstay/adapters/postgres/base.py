@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -76,7 +75,7 @@ def seal(into: FolderDraft, recipients: Sequence[str], watch: Watch) -> dict[str
         if role == "wal":
             name = _compressed(into.partial / name, watch)
         if recipients:
-            name = encrypt_file(into.partial / name, recipients, lambda: _alive(watch)).name
+            name = encrypt_file(into.partial / name, recipients, watch.heed).name
         made[role] = into.seal(name)
     return made
 
@@ -172,11 +171,6 @@ def _failure(status: int, said: bytes) -> DatabaseError:
             hint="look at the server's log for the files, and at its disk; older backups are kept from now on",
         )
     return error
-
-
-def _alive(watch: Watch) -> None:
-    """Heed wishes and the deadline where nothing shows how far it is: work on files of this host."""
-    watch.look(0, None, moved=time.monotonic())
 
 
 def _bytes_in(folder: Path) -> int:

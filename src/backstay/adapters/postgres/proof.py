@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -118,5 +117,4 @@ def _wait(process: subprocess.Popen[bytes], watch: Watch | None) -> None:
             process.wait(TICK_S)
             return
         if watch is not None:
-            # Nothing shows how far it is, so only wishes and the deadline count.
-            watch.look(0, None, moved=time.monotonic())
+            watch.heed()
