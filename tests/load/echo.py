@@ -10,6 +10,8 @@ from tests.load.judge import Verdict, judge, release_of
 from tests.load.websocket import CLOSE, PING, PONG, TEXT, accept_for, encode, new_key, next_frame, read_frame
 from tests.load.wire import Answer, BrokenError, Wire, read_body, read_head
 
+LEAVES = (1001, 1012)
+"""Close codes of a server that goes away or starts anew (RFC 6455, 7.4.1, and IANA's registry)."""
 _ECHO = re.compile(r"(v[^:\s]*):(.*)", re.DOTALL)
 
 
@@ -17,7 +19,9 @@ class EchoClient:
     """One websocket at a time. A handshake and each message count as one request of kind `websocket`.
 
     A close frame while no message is under way is a reconnect. A connection lost without one is a
-    failure, and so is a message that gets no echo.
+    failure, and so is a message that gets no echo. Where the server says that it leaves, a message that
+    crossed its words on the way is sent once more by the next connection, as any client must: who closes
+    need not read on (RFC 6455, 5.5.1).
     """
 
     def __init__(self, shared: Shared, number: int) -> None:
@@ -25,6 +29,7 @@ class EchoClient:
         self._plan = shared.plan
         self._number = number
         self._sent = 0
+        self._is_again = False
         self._release: str | None = None
         self._routed = 0.0
 
@@ -125,7 +130,8 @@ class EchoClient:
         )
 
     async def _echo(self, wire: Wire) -> Verdict:
-        self._sent += 1
+        was_again, self._is_again = self._is_again, False
+        self._sent += not was_again
         message = f"load-{self._number}-{self._sent}"
         wire.received = 0
         try:
@@ -137,7 +143,9 @@ class EchoClient:
         except TimeoutError:
             return self._lost(record.TIMEOUT, f"no echo within {self._plan.timeout_s:g} s")
         if frame.opcode == CLOSE:
-            return self._lost(record.WS_CLOSE, f"closed with {frame.close_code} instead of an echo")
+            self._is_again = frame.close_code in LEAVES and not was_again
+            outcome = record.RECONNECT if self._is_again else record.WS_CLOSE
+            return self._lost(outcome, f"closed with {frame.close_code} instead of an echo")
         match = _ECHO.fullmatch(frame.payload.decode("utf-8", "replace"))
         if match is None or match[2] != message or frame.opcode != TEXT:
             return self._lost(record.WRONG_BODY, f"sent {message!r}, got {frame.payload[:80]!r}")

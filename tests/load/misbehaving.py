@@ -30,6 +30,8 @@ IDLE_408 = "say 408 on idle connections, and close"
 WS_DROP = "drop websockets between two messages"
 WS_GOODBYE = "close websockets in good order"
 WS_CLOSE = "close websockets instead of an echo"
+WS_LEAVE = "leave instead of an echo, for each message once"
+WS_LEAVE_AGAIN = "leave instead of an echo, whatever was sent before"
 WS_WRONG = "echo something else"
 WS_REFUSED = "answer 404 to websockets"
 
@@ -43,6 +45,7 @@ class Misbehaving:
         self.mode = GOOD
         self.release = "v1"
         self.orders: list[str] = []
+        self._left: set[bytes] = set()
         self._slow_s = slow_s
         self._chunked = chunked
         self._loop = asyncio.new_event_loop()
@@ -188,6 +191,10 @@ class Misbehaving:
                     _reset(writer)
                 return
             if self.mode == WS_CLOSE:
+                writer.write(b"\x88\x02" + (1011).to_bytes(2, "big"))
+                return
+            if self.mode == WS_LEAVE_AGAIN or (self.mode == WS_LEAVE and message not in self._left):
+                self._left.add(message)
                 writer.write(b"\x88\x02" + (1012).to_bytes(2, "big"))
                 return
             text = b"something else" if self.mode == WS_WRONG else self.release.encode() + b":" + message

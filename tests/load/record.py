@@ -15,7 +15,8 @@ OK = "ok"
 BAD_ANSWER = "bad-answer"
 """A non-2xx answer that a release itself made."""
 RECONNECT = "reconnect"
-"""A connection was found closed while idle, before a byte of the next request was written."""
+"""A connection was closed in good order: while idle, before a byte of the next request was written, or a websocket
+whose server leaves (close code 1001 or 1012). A message under way then is sent again, and must be answered."""
 
 REFUSED = "refused"
 UNREACHABLE = "unreachable"
@@ -27,7 +28,7 @@ STATUS = "status"
 WRONG_BODY = "wrong-body"
 NOT_HTTP = "not-http"
 WS_CLOSE = "ws-close"
-"""A websocket closed in good order while a message waited for its echo."""
+"""A websocket closed in place of an echo, and not because its server leaves, or once more on the second try."""
 CLIENT = "client"
 """The load client's own machine is at its end (no ports, no file descriptors)."""
 

@@ -148,6 +148,22 @@ def test_a_connection_closed_while_idle_is_a_reconnect_and_no_failure(server: Mi
     assert report.requests == report.outcomes["ok"]
 
 
+def test_a_message_that_crosses_the_words_of_a_leaving_server_is_sent_again(server: Misbehaving) -> None:
+    server.mode = does.WS_LEAVE
+    with Load(plan_for(server)) as load:
+        load.until(lambda r: all_kinds_seen(r) and r.by_kind[WEBSOCKET].reconnects >= 3)
+        report = load.stop()
+    assert report.failed == 0, report.table()
+
+
+def test_it_is_a_failure_when_it_gets_no_echo_then_either(server: Misbehaving) -> None:
+    server.mode = does.WS_LEAVE_AGAIN
+    with Load(plan_for(server)) as load:
+        load.until(lambda r: all_kinds_seen(r) and r.failed >= 3)
+        report = load.stop()
+    assert {r.outcome for r in report.failures} == {"ws-close"}, report.table()
+
+
 def test_refused_connects_are_seen_and_end_when_the_server_is_back(server: Misbehaving) -> None:
     with Load(plan_for(server)) as load:
         load.until(all_kinds_seen)

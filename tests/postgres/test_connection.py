@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -58,14 +61,29 @@ def test_an_address_of_version_6() -> None:
         assert (env["PGHOST"], env["PGPORT"]) == ("::1", "5433")
 
 
-def test_the_password_lies_in_a_passfile_for_the_owner_alone_and_goes_with_the_block() -> None:
+def test_the_password_is_in_a_passfile_for_the_owner_alone_and_goes_with_the_block() -> None:
     with environment(url()) as env:
         passfile = Path(env["PGPASSFILE"])
         assert passfile.read_text() == "*:*:*:*:p@ss\\:w/o\\\\rd %#?\n"
         assert stat.S_IMODE(passfile.stat().st_mode) == 0o600
-        assert stat.S_IMODE(passfile.parent.stat().st_mode) == 0o700
+        assert stat.S_IMODE(passfile.parent.stat().st_mode) & 0o077 == 0
         assert not any(PASSWORD in value or quote(PASSWORD, safe="") in value for value in env.values())
-    assert not passfile.parent.exists()
+    assert not passfile.exists()
+
+
+def test_it_is_on_no_disk_so_a_killed_process_leaves_nothing(tmp_path: Path) -> None:
+    killed = (
+        "import os\n"
+        "from backstay.adapters.postgres.connection import environment\n"
+        "from backstay.domain.secret import Secret\n"
+        "with environment(Secret(os.environ.pop('URL'))) as env:\n"
+        "    open(env['PGPASSFILE']).read(1)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    env = {**os.environ, "TMPDIR": str(tmp_path), "URL": url().reveal()}
+    ended = subprocess.run([sys.executable, "-c", killed], env=env, capture_output=True)
+    assert ended.returncode == -9, ended.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_it_goes_when_the_block_fails() -> None:

@@ -6,8 +6,6 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from backstay.domain.secret import Secret
@@ -33,7 +31,7 @@ HARMLESS = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR"})
 
 @contextmanager
 def environment(url: Secret) -> Iterator[dict[str, str]]:
-    """The libpq environment for `url`; the password lies in a 0600 passfile for as long as the block runs.
+    """The libpq environment for `url`; its passfile can be read by our user alone, for as long as the block runs.
 
     Raises MalformedUrl when the URL is not a PostgreSQL URL with a database name.
     """
@@ -46,13 +44,27 @@ def environment(url: Secret) -> Iterator[dict[str, str]]:
     if parts.username:
         env["PGUSER"] = unquote(parts.username)
     env |= {QUERY_VARIABLES[k]: v for k, v in parse_qsl(parts.query) if k in QUERY_VARIABLES}
-    with TemporaryDirectory(prefix="backstay-") as folder:
-        if parts.password:
-            passfile = Path(folder) / "pgpass"
-            passfile.touch(mode=0o600)
-            passfile.write_text(f"*:*:*:*:{_escaped(unquote(parts.password))}\n")
-            env["PGPASSFILE"] = str(passfile)
+    if not parts.password:
         yield env
+        return
+    with _passfile(unquote(parts.password)) as path:
+        yield env | {"PGPASSFILE": path}
+
+
+@contextmanager
+def _passfile(written: str) -> Iterator[str]:
+    """A passfile in memory, which ends with us: one on a disk would outlive a kill -9, and the password in it.
+
+    Its path leads through our own handle, so the tools that we start need not inherit it. libpq wants a regular
+    file that nobody else may read (libpq, "The Password File"); memfd_create(2) makes one.
+    """
+    handle = os.memfd_create("passfile")
+    try:
+        os.fchmod(handle, 0o600)
+        os.write(handle, f"*:*:*:*:{_escaped(written)}\n".encode())
+        yield f"/proc/{os.getpid()}/fd/{handle}"
+    finally:
+        os.close(handle)
 
 
 def password(url: Secret) -> Secret:
