@@ -12,6 +12,7 @@ from backstay.domain.check import CheckResult
 from backstay.domain.rehearsal import (
     STRONG,
     Blocked,
+    Judgement,
     Lint,
     Lock,
     LockLimits,
@@ -26,6 +27,7 @@ from backstay.domain.rehearsal import (
     judge,
     longest,
 )
+from backstay.domain.tables import Changes
 
 LIMITS = LockLimits(1.0, 10.0)
 GOOD = (CheckResult("backend health", True, "200", 0.1),)
@@ -67,6 +69,33 @@ def test_what_did_not_come_to_be_tried_is_no_failure() -> None:
     assert judge(Rehearsed(), LIMITS).outlook is Outlook.COMPATIBLE
     assert judge(Rehearsed(new=GOOD), LIMITS).outlook is Outlook.COMPATIBLE
     assert judge(Rehearsed((replace(RAN, exit_code=1),)), LIMITS).outlook is Outlook.FAILED
+
+
+def test_what_is_gone_or_demanded_breaks_unless_somebody_vouches_for_it() -> None:
+    found = replace(ALL_WELL, changes=Changes(("public.orders.fax",), ("public.orders.tax",)))
+    judged = judge(found, LIMITS)
+    assert judged.outlook is Outlook.BREAKING and not judged.rollback_is_safe
+    assert [reason.partition(" ")[0] for reason in judged.reasons] == ["public.orders.fax", "every"]
+    judged = judge(replace(found, unused=("orders.fax",)), LIMITS)
+    assert (
+        judged.outlook is Outlook.BREAKING
+        and len(judged.reasons) == 1
+        and "public.orders.tax" in judged.reasons[0]
+    )
+    assert judge(replace(found, unused=("orders.fax", "public.orders.tax")), LIMITS) == Judgement(
+        Outlook.COMPATIBLE
+    )
+
+
+def test_who_vouches_does_not_silence_the_old_release_itself() -> None:
+    found = replace(ALL_WELL, old=BAD, changes=Changes(("public.orders.fax",)), unused=("orders.fax",))
+    assert judge(found, LIMITS).outlook is Outlook.BREAKING
+
+
+def test_vouching_for_what_stays_is_told() -> None:
+    judged = judge(replace(ALL_WELL, unused=("orders.facts",)), LIMITS)
+    assert judged.outlook is Outlook.COMPATIBLE
+    assert judged.warnings == ("orders.facts was said to be unused, but the migration does not take it",)
 
 
 def test_what_fails_before_the_migration_too_says_nothing_about_it() -> None:

@@ -114,11 +114,18 @@ class Town:
         run.move(DeploymentState.RUNNING)
         return run, lease
 
-    def deploy(self, version: str, *only: str, force: bool = False, maintenance: bool = False) -> Deployment:
+    def deploy(
+        self,
+        version: str,
+        *only: str,
+        force: bool = False,
+        maintenance: bool = False,
+        unused: tuple[str, ...] = (),
+    ) -> Deployment:
         plan = plan_deploy(
             self.application, version, only, force, self.store, lambda i, v: self.engine.digest(i, v, None)
         )
-        return self._finish(replace(plan, maintenance=maintenance))
+        return self._finish(replace(plan, maintenance=maintenance, unused=unused))
 
     def restore(self, backup: str, accept_loss: int | None = None, version: str | None = None) -> Deployment:
         return self._finish(

@@ -185,6 +185,38 @@ def test_a_lock_that_visitors_wait_too_long_for_is_breaking(live: Town) -> None:
     untouched(live)
 
 
+FAX = ({"public.orders": {"id": False, "fax": False}}, {"public.orders": {"id": False}})
+
+
+def test_what_is_gone_is_breaking_although_no_smoke_test_misses_it(live: Town) -> None:
+    live.scratches.tables = [*FAX]
+    ended = live.deploy("v2")
+    assert ended.exit_status == 30
+    assert "public.orders.fax is gone after the migration" in str(ended.reason)
+    assert "--unused public.orders.fax, if the old release does not use it" in str(ended.hint)
+    untouched(live)
+
+
+def test_a_person_may_vouch_that_the_old_release_does_not_use_it(live: Town) -> None:
+    live.scratches.tables = [*FAX]
+    ended = live.deploy("v2", unused=("orders.fax",))
+    assert ended.exit_status == 0
+    found = result(live, ended)
+    assert (found["verdict"], found["gone"], found["unused"]) == (
+        "compatible",
+        ["public.orders.fax"],
+        ["orders.fax"],
+    )
+
+
+def test_the_first_release_and_the_same_again_take_nothing_from_anybody(town: Town) -> None:
+    town.engine, town.policy = Recording(), REHEARSING
+    for _ in range(2):
+        town.scratches.tables = [*FAX]
+        assert town.deploy("v1").exit_status == 0
+        assert len(town.scratches.tables) == 2
+
+
 def test_a_damaged_backup_stops_before_anything_is_tried(live: Town) -> None:
     make = live.database.dump
 

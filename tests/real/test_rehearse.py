@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from backstay.adapters.scratch.processes import working_in
-from tests.shop import Shop
+from tests.shop import PRODUCTS, Shop
 from tests.world import World
 from tests.world.processes import wait_until
 
@@ -93,6 +93,29 @@ def test_a_breaking_migration_is_refused_before_production_is_touched(live: Shop
     assert "--maintenance" in answer.last["hint"]
     assert "ban-drop-column" in {each["rule"] for each in rehearsed(answer)["lint"]}
     assert columns(live) == before and "discount_cents" in before
+    assert live.serving() == {"backend": "v2", "frontend": "v2"}
+    assert traces(live) == []
+
+
+def test_a_column_that_goes_is_breaking_even_where_no_smoke_test_reads_it(live: Shop) -> None:
+    file = live.folder / "backstay.yml"
+    file.write_text(file.read_text().replace(PRODUCTS, ""))
+    try:
+        answer = live.run("rehearse", "dev", "--version", "v7", "--json")
+        assert answer.status == 30
+        assert (answer.last["verdict"], answer.last["gone"]) == (
+            "breaking",
+            ["public.catalog_product.discount_cents"],
+        )
+        assert all(each["ok"] for each in answer.last["old"])
+        told = live.run("deploy", "dev", "--version", "v7", "--json")
+        assert told.status == 30 and "--unused public.catalog_product.discount_cents" in told.last["hint"]
+        answer = live.run(
+            "rehearse", "dev", "--version", "v7", "--json", "--unused", "catalog_product.discount_cents"
+        )
+        assert (answer.status, answer.last["verdict"]) == (0, "compatible")
+    finally:
+        live.configure()
     assert live.serving() == {"backend": "v2", "frontend": "v2"}
     assert traces(live) == []
 

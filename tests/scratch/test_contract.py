@@ -48,6 +48,29 @@ def test_databases_and_roles_of_its_own_and_nothing_left(
         sql.rows(left, "SELECT 1")
 
 
+def test_tables_as_an_application_sees_them(scratches: OpenScratches, any_order: ScratchOrder) -> None:
+    with scratches.open(any_order) as server:
+        server.create("shop")
+        sql.act(
+            server.url("shop"),
+            "CREATE DOMAIN age AS int DEFAULT 1",
+            "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY, s bigserial, old age NOT NULL, note text,"
+            " kind text NOT NULL, n int NOT NULL DEFAULT 0, twice int GENERATED ALWAYS AS (1 + 1) STORED NOT NULL)",
+            "ALTER TABLE t DROP COLUMN note",
+            "CREATE TABLE parts (id int NOT NULL) PARTITION BY RANGE (id)",
+            "CREATE TABLE part PARTITION OF parts DEFAULT",
+            "CREATE TABLE bare ()",
+            "CREATE SCHEMA audit",
+            "CREATE VIEW audit.seen AS SELECT kind FROM t",
+        )
+        assert server.tables("shop") == {
+            "public.t": {"id": False, "s": False, "old": False, "kind": True, "n": False, "twice": False},
+            "public.parts": {"id": True},
+            "public.bare": {},
+            "audit.seen": {"kind": False},
+        }
+
+
 def test_another_major_version_is_refused_and_nothing_left(
     scratches: OpenScratches, any_order: ScratchOrder, root: Path
 ) -> None:

@@ -12,7 +12,7 @@ import click
 from backstay import wiring
 from backstay.cli.annotate import annotate_deployment
 from backstay.cli.context import Project, project
-from backstay.cli.options import Settings, with_common_options
+from backstay.cli.options import Settings, unused_option, with_common_options
 from backstay.cli.output import put
 from backstay.domain.environment import Application
 from backstay.domain.plan import Plan
@@ -25,6 +25,7 @@ Examples:
   backstay deploy prod --version v2 --dry-run
   backstay deploy prod --version v2 --wait switched
   backstay deploy prod --version v7 --maintenance
+  backstay deploy prod --version v9 --unused orders.fax
 """
 
 
@@ -49,6 +50,7 @@ Examples:
     is_flag=True,
     help="Allow a migration that the old release cannot live with: requests wait while it runs.",
 )
+@unused_option
 @with_common_options
 def command(
     settings: Settings,
@@ -60,6 +62,7 @@ def command(
     wait: str,
     force: bool,
     maintenance: bool,
+    unused: tuple[str, ...],
 ) -> int:
     """Make VERSION live in ENV: checked, backed up, switched atomically, watched, reversed when it turns bad.
 
@@ -70,7 +73,7 @@ def command(
     if dry_run:
         from backstay.cli.plan import show_plan
 
-        plan = make_plan(found, application, version, only, force, maintenance)
+        plan = make_plan(found, application, version, only, force, maintenance, unused)
         return show_plan(settings, application, plan)
     from backstay.cli.follow import follow
     from backstay.cli.interrupt import Interrupts
@@ -82,7 +85,7 @@ def command(
             store = found.store()
             starting = worker.beginner(store)
             starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
-            plan = make_plan(found, application, version, only, force, maintenance)
+            plan = make_plan(found, application, version, only, force, maintenance, unused)
             interrupts.begin()
             begin(settings, starting, id_, found, application, plan)
         if detach and not interrupts.wanted:
@@ -97,13 +100,14 @@ def make_plan(
     only: tuple[str, ...],
     force: bool,
     maintenance: bool = False,
+    unused: tuple[str, ...] = (),
 ) -> Plan:
     """The plan of a deploy; writes nothing and pulls nothing."""
     from backstay.pipeline.resolve import plan_deploy
 
     digest_of = wiring.digest_of(found.where, application.environment)
     plan = plan_deploy(application, version, only, force, found.reader(), digest_of)
-    return replace(plan, maintenance=maintenance)
+    return replace(plan, maintenance=maintenance, unused=unused)
 
 
 def new_id() -> str:

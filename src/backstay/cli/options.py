@@ -29,6 +29,13 @@ _OPTIONS = (
     click.option("--no-color", is_flag=True, help="Print without colour."),
 )
 
+unused_option = click.option(
+    "--unused",
+    multiple=True,
+    metavar="TABLE[.COLUMN]",
+    help="The live release does not use it, so the migration may take it; repeatable.",
+)
+
 
 def with_common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the common options to a command; it gets them as its first argument, a Settings."""

@@ -9,7 +9,7 @@ import click
 
 from backstay import wiring
 from backstay.cli.context import Project, project
-from backstay.cli.options import Settings, with_common_options
+from backstay.cli.options import Settings, unused_option, with_common_options
 from backstay.cli.progress import Progress
 from backstay.domain.duration import format_duration
 from backstay.errors import CheckFailed, ConfigError, UsageError
@@ -36,9 +36,15 @@ Examples:
 @click.option("--version", required=True, help="Image tag to rehearse.")
 @click.option("--component", "only", multiple=True, metavar="C", help="Only this component; repeatable.")
 @click.option("--backup", metavar="ID", help="Rehearse on this backup, instead of on one that is made now.")
+@unused_option
 @with_common_options
 def command(
-    settings: Settings, environment: str, version: str, only: tuple[str, ...], backup: str | None
+    settings: Settings,
+    environment: str,
+    version: str,
+    only: tuple[str, ...],
+    backup: str | None,
+    unused: tuple[str, ...],
 ) -> int:
     """Try VERSION on a copy of the database of ENV: migrate twice, boot the new release, then the old one.
 
@@ -55,7 +61,7 @@ def command(
             f"{found.app} has no database, so there is nothing to rehearse on",
             hint="name it in backstay.yml: database: {url_secret: NAME_OF_THE_SECRET}",
         )
-    plan = _plan(found, application, version, only)
+    plan = _plan(found, application, version, only, unused)
     progress = Progress(settings)
     world = wiring.world(found.where, application.environment, found.store())
     with ended_politely(), progress:
@@ -70,10 +76,12 @@ def command(
     return 0 if rehearsal.judgement.rollback_is_safe else REFUSED
 
 
-def _plan(found: Project, application: Application, version: str, only: tuple[str, ...]) -> Plan:
+def _plan(
+    found: Project, application: Application, version: str, only: tuple[str, ...], unused: tuple[str, ...]
+) -> Plan:
     from backstay.cli.deploy import make_plan
 
-    return make_plan(found, application, version, only, force=True)
+    return make_plan(found, application, version, only, force=True, unused=unused)
 
 
 def _backup(world: World, application: Application, id_: str | None, version: str, tell: _Shown) -> Backup:
@@ -128,6 +136,7 @@ def _order(world: World, application: Application, plan: Plan) -> RehearsalOrder
         previous=previous,
         previous_images=images_of(world.engine, previous, login) if previous else {},
         secrets=secrets,
+        unused=plan.unused,
         identity=environment.database.identity_in(secrets) if environment.database else None,
     )
 
@@ -150,6 +159,8 @@ class _Shown:
 
 
 def _say(progress: Progress, found: Rehearsal, environment: str, version: str) -> None:
+    from backstay.pipeline.rehearse import way_out
+
     judged = found.judgement
     progress.say(f"{environment}: {version} is {judged.outlook} after {format_duration(found.took_s)}")
     for reason in judged.reasons:
@@ -158,5 +169,6 @@ def _say(progress: Progress, found: Rehearsal, environment: str, version: str) -
         progress.say(f"warning: {warning}")
     for note in found.notes:
         progress.say(f"note:    {note}")
-    if judged.rollback_is_safe:
-        progress.say(f"next:    backstay deploy {environment} --version {version}")
+    vouched = "".join(f" --unused {name}" for name in found.found.unused)
+    next_ = f"backstay deploy {environment} --version {version}{vouched}"
+    progress.say(f"next:    {next_ if judged.rollback_is_safe else way_out(found, environment, version)}")

@@ -34,7 +34,8 @@ class Plan:
     """Everything a worker needs beside the environment's settings. `origins` has one entry per component.
 
     `before` is what stood in the slots when the plan was made: where going back goes to. `maintenance`: a migration
-    that the old release cannot live with is allowed, behind held requests. `restoration` belongs to a restore.
+    that the old release cannot live with is allowed, behind held requests. `unused`: tables and columns that the
+    old release is said not to use, so that a migration may take them. `restoration` belongs to a restore.
     """
 
     kind: DeploymentKind
@@ -43,6 +44,7 @@ class Plan:
     origins: Mapping[str, Origin]
     before: Slots
     maintenance: bool = False
+    unused: tuple[str, ...] = ()
     restoration: Restoration | None = None
 
     @property

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from backstay.domain.duration import format_duration
 from backstay.domain.smoke import CheckResult, failures
+from backstay.domain.tables import NONE, Changes, names
 
 SHOWN_SQL: Final = 120
 """So many characters of a statement stand in a sentence."""
@@ -139,7 +140,8 @@ class Rehearsed:
     """All that was found out. None where it did not come to that, or there was nothing to try.
 
     `old` are the smoke tests of the old release on the migrated copy, `old_before` those on an unmigrated one: what
-    fails there too (for want of a service outside) says nothing about the migration.
+    fails there too (for want of a service outside) says nothing about the migration. `changes` are those of the
+    tables that the old release knows, `unused` what people vouch for that it does not use.
     """
 
     migrated: tuple[MigrationRun, ...] = ()
@@ -148,6 +150,16 @@ class Rehearsed:
     old: tuple[CheckResult, ...] | None = None
     old_before: tuple[CheckResult, ...] | None = None
     lints: tuple[Lint, ...] = ()
+    changes: Changes = NONE
+    unused: tuple[str, ...] = ()
+
+    @property
+    def taken(self) -> Changes:
+        """The changes that nobody vouches for."""
+        return Changes(self._unvouched(self.changes.gone), self._unvouched(self.changes.demanded))
+
+    def _unvouched(self, changed: Iterable[str]) -> tuple[str, ...]:
+        return tuple(each for each in changed if not any(names(unused, each) for unused in self.unused))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +205,10 @@ def _faults(found: Rehearsed) -> Iterator[str]:
 def _breaks(found: Rehearsed, limits: LockLimits) -> Iterator[str]:
     for check in _due_to_the_migration(found):
         yield f"the old release fails on the migrated copy: {check.id}: {check.detail}"
+    for name in found.taken.gone:
+        yield f"{name} is gone after the migration, and nothing proves that the old release does not use it"
+    for name in found.taken.demanded:
+        yield f"every new row must give {name} after the migration, and nothing proves that the old release makes none"
     for lock in locks_of(found):
         if lock.held_s > limits.longest_s:
             yield f"{lock} (longer than {format_duration(limits.longest_s)})"
@@ -209,6 +225,10 @@ def _warnings(found: Rehearsed, limits: LockLimits) -> Iterator[str]:
     for check in failures(found.old or ()):
         if check.id not in due:
             yield f"the old release fails here before the migration too, which says nothing: {check.id}"
+    changed = (*found.changes.gone, *found.changes.demanded)
+    for unused in found.unused:
+        if not any(names(unused, each) for each in changed):
+            yield f"{unused} was said to be unused, but the migration does not take it"
     yield from map(str, found.lints)
 
 
@@ -259,6 +279,9 @@ def as_document(found: Rehearsed, judged: Judgement) -> dict[str, Any]:
             {"sql": each.shown, "took_s": each.took_s, "error": each.error} for each in statements_of(found)
         ],
         "locks": [_lock(lock) for lock in locks_of(found)],
+        "gone": list(found.changes.gone),
+        "demanded": list(found.changes.demanded),
+        "unused": list(found.unused),
         "lint": [{"rule": each.rule, "message": each.message} for each in found.lints],
         "new": _checks(found.new),
         "old": _checks(found.old),

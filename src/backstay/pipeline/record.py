@@ -30,6 +30,7 @@ def as_record(plan: Plan, nonce: str, config: str, fingerprints: Mapping[str, st
         "config": config,
         "secrets": dict(fingerprints),
         "maintenance": plan.maintenance,
+        "unused": list(plan.unused),
         "restoration": asdict(plan.restoration) if plan.restoration else None,
         "format": FORMAT,
         "backstay": __version__,
@@ -51,6 +52,7 @@ def from_record(deployment: Deployment, store: Reader) -> tuple[Plan, str]:
             origins={name: Origin(value) for name, value in record["origins"].items()},
             before=_slots_from_json(record["before"]),
             maintenance=bool(record.get("maintenance")),
+            unused=tuple(record.get("unused", ())),
             restoration=Restoration(**restoration) if restoration else None,
         )
         return plan, str(record["nonce"])

@@ -7,6 +7,7 @@ own that leads to that server and nowhere else, where the engine can make such a
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -76,16 +77,27 @@ class RehearsalRefused(BackupFailed):
     def __init__(self, rehearsal: Rehearsal, environment: str, version: str) -> None:
         judged = rehearsal.judgement
         more = f" (and {len(judged.reasons) - 1} more)" if len(judged.reasons) > 1 else ""
-        breaking = judged.outlook is Outlook.BREAKING
         super().__init__(
             f"the rehearsal of {version} is {judged.outlook}: {judged.reasons[0]}{more}",
-            hint=f"backstay deploy {environment} --version {version} --maintenance, in a window in which visitors wait;"
-            " or expand first and contract in a later release"
-            if breaking
-            else f"mend {version}; backstay rehearse {environment} --version {version} tries it again",
+            hint=way_out(rehearsal, environment, version),
             state="production was not touched; the old release serves",
         )
         self.rehearsal = rehearsal
+
+
+def way_out(rehearsal: Rehearsal, environment: str, version: str) -> str:
+    """What people can do next after a verdict that is not `compatible`."""
+    if rehearsal.judgement.outlook is not Outlook.BREAKING:
+        return f"mend {version}; backstay rehearse {environment} --version {version} tries it again"
+    deploy = f"backstay deploy {environment} --version {version}"
+    ways = [f"{deploy} --maintenance, in a window in which visitors wait"]
+    taken = rehearsal.found.taken
+    if names := (*taken.gone, *taken.demanded):
+        options = " ".join(f"--unused {shlex.quote(name)}" for name in names)
+        ways.append(
+            f"{deploy} {options}, if the old release does not use {'it' if len(names) == 1 else 'them'}"
+        )
+    return "; or ".join([*ways, "expand first and contract in a later release"])
 
 
 def rehearse(ports: Ports, backup: Backup, order: RehearsalOrder, tell: Teller) -> Rehearsal:

@@ -13,6 +13,7 @@ from backstay.domain.rehearsal import MigrationRun, Rehearsed, statements_of
 from backstay.domain.release import Release
 from backstay.domain.secret import Secret, redact
 from backstay.domain.smoke import CheckResult, failures
+from backstay.domain.tables import Tables, compare
 from backstay.pipeline.prune import Teller
 from backstay.pipeline.redirect import password_of, redirected, role_of
 from backstay.pipeline.stage import Stage, StagePorts
@@ -42,7 +43,7 @@ class RehearsalOrder:
     """What to rehearse. `images` are references that the engine runs, by component, of `release` and of `previous`.
 
     `migrating` names the components whose migrations run. `deployment` is set inside one. `stopped` is asked in every
-    wait.
+    wait. `unused`: tables and columns that the old release is said not to use.
     """
 
     environment: Environment
@@ -55,6 +56,7 @@ class RehearsalOrder:
     deployment: str | None = None
     identity: Secret | None = None
     stopped: Callable[[], bool] = lambda: False
+    unused: tuple[str, ...] = ()
 
     @property
     def has_another(self) -> bool:
@@ -88,12 +90,13 @@ class Trial:
 
     def run(self) -> Rehearsed:
         """Everything, as far as it makes sense: what comes after a failure would fail for its sake."""
-        found = Rehearsed()
+        found = Rehearsed(unused=self._order.unused)
+        before = self._tables()
         for component in self._order.migrating:
             found = replace(found, migrated=(*found.migrated, self._migrate(component, "migrate")))
             if found.migrated[-1].fault:
                 return self._linted(found)
-        found = self._linted(found)
+        found = self._linted(replace(found, changes=compare(before, self._tables())))
         for component in self._order.migrating:
             found = replace(found, again=(*found.again, self._migrate(component, "again")))
             if found.again[-1].fault:
@@ -106,6 +109,10 @@ class Trial:
     def boot_old(self, role: str) -> tuple[CheckResult, ...] | None:
         previous = self._order.previous
         return None if previous is None else self.boot(previous, self._order.previous_images, role)
+
+    def _tables(self) -> Tables:
+        """What the old release knows; nothing where there is none that would have to live with a change."""
+        return self._copy.server.tables(self._copy.database) if self._order.has_another else {}
 
     def _linted(self, found: Rehearsed) -> Rehearsed:
         changes = [statement.sql for run in found.migrated for statement in run.changes]

@@ -14,6 +14,7 @@ from typing import Protocol, Self
 
 from backstay.domain.rehearsal import Trace
 from backstay.domain.secret import Secret
+from backstay.domain.tables import Tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,10 @@ class ScratchServer(Protocol):
 
     def go_back(self, database: str) -> bool:
         """Put the database back as it was kept, and end its sessions; False when it was not kept."""
+
+    def tables(self, database: str) -> Tables:
+        """The tables and views of a database as an application sees them, without those of extensions and the
+        partitions below them."""
 
     def watch(self, database: str) -> Watch:
         """Look at what others do in a database, while the block runs."""

@@ -9,6 +9,7 @@ from typing import Self
 
 from backstay.domain.rehearsal import Trace
 from backstay.domain.secret import Secret
+from backstay.domain.tables import Tables
 from backstay.errors import DatabaseError
 from backstay.ports.scratch import ScratchOrder
 
@@ -55,6 +56,9 @@ class FakeScratchServer:
         self.went_back = bool(self.scratches.keeps)
         return self.went_back
 
+    def tables(self, database: str) -> Tables:
+        return self.scratches.tables.pop(0) if self.scratches.tables else {}
+
     def watch(self, database: str) -> FakeWatch:
         return FakeWatch(self.scratches.traces.pop(0) if self.scratches.traces else Trace())
 
@@ -88,8 +92,9 @@ class FakeWatch:
 
 class FakeScratches:
     """`fault` is the message of the next failures; `left` what was opened and not closed; `orders` all that came;
-    `traces` what the next watches see, in order; `dead` the names whose owners died. `made` hears the URL of each
-    new database; `given`: the servers are somebody else's; `keeps` is how they keep a database, "" for not at all."""
+    `traces` what the next watches see, `tables` what is found at the next looks, both in order; `dead` the names whose
+    owners died. `made` hears the URL of each new database; `given`: the servers are somebody else's; `keeps` is how
+    they keep a database, "" for not at all."""
 
     def __init__(self) -> None:
         self.fault: str | None = None
@@ -98,6 +103,7 @@ class FakeScratches:
         self.left: dict[str, ScratchOrder] = {}
         self.swept: list[tuple[str, str]] = []
         self.traces: list[Trace] = []
+        self.tables: list[Tables] = []
         self.dead: set[str] = set()
         self.made: Callable[[str], object] = lambda url: None
         self.given = False

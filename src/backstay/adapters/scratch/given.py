@@ -12,6 +12,7 @@ from backstay.adapters.scratch import sql
 from backstay.adapters.scratch.claim import Claim
 from backstay.adapters.scratch.watch import DatabaseWatch
 from backstay.domain.secret import Secret
+from backstay.domain.tables import Tables
 from backstay.errors import DatabaseError
 from backstay.ports.scratch import ScratchOrder
 
@@ -81,6 +82,9 @@ class GivenServer:
 
     def go_back(self, database: str) -> bool:
         return sql.put_back_copy(self._url, self._real(database))
+
+    def tables(self, database: str) -> Tables:
+        return sql.tables(self.url(database))
 
     def watch(self, database: str) -> DatabaseWatch:
         return DatabaseWatch(self.url(database), reads_log=False)

@@ -10,6 +10,7 @@ from typing import Final, Self
 from backstay.adapters.scratch import sql
 from backstay.adapters.scratch.watch import DatabaseWatch
 from backstay.domain.secret import Secret
+from backstay.domain.tables import Tables
 
 SUPERUSER: Final = "backstay_scratch"
 MAINTENANCE: Final = "template1"
@@ -70,6 +71,9 @@ class OwnServer:
 
     def go_back(self, database: str) -> bool:
         return sql.put_back_copy(self.url(), database)
+
+    def tables(self, database: str) -> Tables:
+        return sql.tables(self.url(database))
 
     def watch(self, database: str) -> DatabaseWatch:
         return DatabaseWatch(self.url(database), reads_log=True)

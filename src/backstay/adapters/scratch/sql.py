@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from backstay.domain.secret import Secret, redact
+from backstay.domain.tables import Tables
 from backstay.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -64,6 +65,29 @@ def shaped(like: Mapping[str, str] | None, template: str | None) -> str:
         return ""
     collation, ctype = text(like["collation"]), text(like.get("ctype") or like["collation"])
     return f" ENCODING {text(like['encoding'])} LC_COLLATE {collation} LC_CTYPE {ctype}"
+
+
+TABLES: Final = """
+SELECT n.nspname || '.' || c.relname, a.attname,
+  a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND c.relkind IN ('r', 'p')
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid AND t.typdefault IS NOT NULL)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+    WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')"""
+"""Columns, and whether an INSERT without the column is refused: no default, no identity, and no null allowed."""
+
+
+def tables(url: Secret) -> Tables:
+    """Tables and views of a database, each with its columns."""
+    found: dict[str, dict[str, bool]] = {}
+    for table, column, is_needed in rows(url, TABLES):
+        columns = found.setdefault(table, {})
+        if column is not None:
+            columns[column] = bool(is_needed)
+    return found
 
 
 KEPT: Final = "_kept"

@@ -119,6 +119,7 @@ def _order(run: Run) -> RehearsalOrder:
         previous=previous,
         previous_images=images_of(run.world.engine, previous, run.login) if previous else {},
         secrets=run.secrets,
+        unused=run.plan.unused,
         deployment=run.id,
         identity=_identity(run),
         stopped=lambda: _is_stopped(run),
