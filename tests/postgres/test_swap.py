@@ -20,8 +20,9 @@ from backstay.domain.restore import Mark, Role, renamed
 from backstay.domain.secret import Secret
 from backstay.errors import BackupFailed
 from backstay.pipeline.backup import back_up, order_of
-from backstay.pipeline.dumped import DumpWanted
-from backstay.pipeline.elsewhere import restore_elsewhere
+from backstay.pipeline.elsewhere import ElsewhereOrder, restore_elsewhere
+from backstay.pipeline.extract import ExtractOrder, as_logical
+from backstay.pipeline.verify import VerifyOrder
 from backstay.ports.router import Hold
 from backstay.testing import FakeClock, FakeSecrets
 from tests.pipeline.conftest import Town
@@ -35,6 +36,10 @@ CREATE TABLE orders AS SELECT n AS id, md5(n::text) AS token FROM generate_serie
 ALTER TABLE orders ADD PRIMARY KEY (id);
 CREATE TABLE notes (note text);
 """
+
+
+def quiet(kind: str, message: str, **data: object) -> None:
+    return None
 
 
 @dataclass
@@ -57,7 +62,13 @@ class RealTown(Town):
 
     def back_up(self, kind: BackupKind) -> Backup:
         order = replace(order_of(self.environment, Secret(self.url), "test"), kind=kind)
-        return back_up(self.world, order, self.store.record_backup, lambda kind, message, **data: None)
+        return back_up(self.world, order, self.store.record_backup, quiet)
+
+    def extract(self, backup: Backup) -> Backup:
+        wanted = order_of(self.environment, Secret(self.url), "by hand")
+        return as_logical(
+            self.world, backup, ExtractOrder(VerifyOrder("auto", BackupLimits()), wanted), quiet
+        )
 
     @property
     def beside(self) -> list[str]:
@@ -100,22 +111,24 @@ def test_a_restore_of_a_dump_counts_swaps_and_keeps(town: RealTown) -> None:
 
 
 def test_a_physical_backup_is_restored_in_place_and_elsewhere(town: RealTown, source: Server) -> None:
-    made = town.back_up(BackupKind.PHYSICAL)
+    whole = town.back_up(BackupKind.PHYSICAL)
+    made = town.extract(whole)
     town.ask("INSERT INTO notes VALUES ('late')")
     done = town.restore(made.id, accept_loss=1)
     assert done.exit_status == 0, done.reason
     assert town.ask("SELECT count(*) FROM orders") == [(2000,)] and town.ask(
         "SELECT count(*) FROM notes"
     ) == [(0,)]
-    [entry] = [row for row in town.store.backups("shop", "dev") if row.id == made.id]
+    [entry] = [row for row in town.store.backups("shop", "dev") if row.id == whole.id]
     assert entry.state is BackupState.VERIFIED, "starting a server on it was its verification"
+    assert town.restore(whole.id).failed_step == "restore", "a whole server is no dump"
     source.query("CREATE DATABASE shop_elsewhere")
     into = renamed(Secret(town.url), "shop_elsewhere")
-    proof = restore_elsewhere(town.world, made, into, DumpWanted("auto", BackupLimits()))
+    proof = restore_elsewhere(town.world, made, ElsewhereOrder(into, BackupLimits()))
     assert proof.ok and proof.rows == 2000
     with pytest.raises(BackupFailed, match="is not empty"):
-        restore_elsewhere(town.world, made, into, DumpWanted("auto", BackupLimits()))
-    assert list((town.folder / "scratch").iterdir()) == [] and not list(town.folder.glob(".restore-*"))
+        restore_elsewhere(town.world, made, ElsewhereOrder(into, BackupLimits()))
+    assert list((town.folder / "scratch").iterdir()) == []
 
 
 def test_a_backup_under_way_when_the_database_is_swapped_fails_cleanly_and_the_swap_does_not(

@@ -205,11 +205,11 @@ def _confirm(settings: Settings, environment: str, seen: Restorable, yes: bool) 
 def _elsewhere(
     settings: Settings, found: Project, environment: Environment, backup: Backup, target: str
 ) -> int:
+    from backstay.cli.backup import Shown, ended_politely
     from backstay.cli.progress import Progress
     from backstay.domain.duration import format_duration
     from backstay.domain.secret import Secret
-    from backstay.pipeline.dumped import DumpWanted
-    from backstay.pipeline.elsewhere import restore_elsewhere
+    from backstay.pipeline.elsewhere import ElsewhereOrder, restore_elsewhere
 
     progress = Progress(settings)
     if target.startswith(SECRET):
@@ -220,15 +220,16 @@ def _elsewhere(
             progress.say(
                 "who may list this host's processes sees the password in --target; secret:NAME hides it"
             )
-    with progress:
+    with ended_politely(), progress:
         source = environment.database
-        wanted = DumpWanted(
-            source.scratch if source else "auto",
+        order = ElsewhereOrder(
+            into,
             environment.policy.backup_limits,
             source.identity_in(wiring.secrets(environment).read()) if source else None,
+            Shown(progress, settings).progress,
         )
         ports = wiring.backup.verify_ports(found.store(), found.where, environment)
-        proof = restore_elsewhere(ports, backup, into, wanted)
+        proof = restore_elsewhere(ports, backup, order)
     if settings.json:
         click.echo(json.dumps(proof.as_document()))
     else:

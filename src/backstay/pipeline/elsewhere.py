@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
-from backstay.domain.backup import Backup
+from backstay.domain.backup import Backup, BackupLimits, BackupProgress
 from backstay.domain.secret import Secret
 from backstay.domain.verification import Verification, compared
 from backstay.errors import BackupFailed, DatabaseError
-from backstay.pipeline.dumped import DumpWanted, as_dump
+from backstay.pipeline.extract import dump_of
 from backstay.pipeline.verify import Ports
 from backstay.ports.database import NotEmpty, RestoreOrder
 
 USELESS: Final = "what the target holds now, if anything, is of no use: drop it"
 
 
-def restore_elsewhere(ports: Ports, backup: Backup, into: Secret, wanted: DumpWanted) -> Verification:
-    """Restore into the empty database at `into`, and compare. BackupFailed when that cannot be done, or is not equal.
+@dataclass(frozen=True, slots=True)
+class ElsewhereOrder:
+    """The URL of the empty database, and the key of an encrypted backup. `progress` is told how far it is, a few times
+    per second."""
+
+    into: Secret
+    limits: BackupLimits
+    identity: Secret | None = None
+    progress: Callable[[BackupProgress], None] = lambda _: None
+
+
+def restore_elsewhere(ports: Ports, backup: Backup, order: ElsewhereOrder) -> Verification:
+    """Restore, and compare. BackupFailed when that cannot be done, or is not equal.
 
     Owners and grants are restored where the source's roles are there too, and everything belongs to the role of
-    `into` otherwise.
+    the URL otherwise.
     """
     began, database = ports.clock.monotonic(), ports.database
+    dump = dump_of(backup)
     try:
-        facts = database.facts(into)
-        with as_dump(ports, backup, wanted) as dump:
-            roles = database.manifest(dump.path)["database"].get("roles") or ()
-            owners = facts.is_superuser and set(roles) <= set(facts.roles)
-            database.restore(
-                RestoreOrder(
-                    dump.path, into, wanted.limits, owners=owners, analyze=True, sha256=dump.sha256,
-                    identity=dump.identity, stopped=wanted.stopped, tell=wanted.progress,
-                )
-            )  # fmt: skip
-            expected = database.content_of(dump.path)
-        found = database.content(into, wanted.limits.deadline_s)
+        facts = database.facts(order.into)
+        roles = database.manifest(dump)["database"].get("roles") or ()
+        owners = facts.is_superuser and set(roles) <= set(facts.roles)
+        database.restore(
+            RestoreOrder(
+                dump, order.into, order.limits, owners=owners, analyze=True, sha256=backup.sha256 or None,
+                identity=order.identity, tell=order.progress,
+            )
+        )  # fmt: skip
+        expected = database.content_of(dump)
+        found = database.content(order.into, order.limits.deadline_s)
     except NotEmpty as error:
         raise BackupFailed(
             error.message,

@@ -59,3 +59,15 @@ def as_logical(ports: Ports, backup: Backup, order: ExtractOrder, tell: Teller) 
         raise BackupFailed(f"the catalog has a backup {made.id} already", hint="try again")
     tell("backup_extracted", f"{made.id} holds the database of {backup.id}", backup=made.id)
     return made
+
+
+def dump_of(backup: Backup) -> Path:
+    """The file to restore from. Raises BackupFailed where there is none, or it is of a whole server."""
+    if not backup.path:
+        raise BackupFailed(f"{backup.id} has no file: it is {backup.state}", hint=backup.reason)
+    if backup.kind is not BackupKind.LOGICAL:
+        raise BackupFailed(
+            f"{backup.id} is of a whole server, not of one database",
+            hint="backstay backup restore takes the database out of it first",
+        )
+    return Path(backup.path)

@@ -14,7 +14,7 @@ from backstay.domain.restore import Loss, Role, differing, exceeds, too_much
 from backstay.domain.step import StepRecord, Truth
 from backstay.domain.verification import compared
 from backstay.errors import BackupFailed, DatabaseError
-from backstay.pipeline.dumped import DumpWanted, as_dump
+from backstay.pipeline.extract import dump_of
 from backstay.pipeline.live import Live, live_of
 from backstay.pipeline.run import Run
 from backstay.pipeline.told import Told
@@ -40,16 +40,16 @@ class RestoreStep:
     def _restore(self, run: Run, live: Live, backup: Backup) -> dict[str, Any]:
         mark, url = live.mark(Role.RESTORED), live.url(Role.RESTORED)
         limits, began = run.environment.policy.backup_limits, run.world.clock.monotonic()
-        progress, database = Told(run, self.name, "restore"), run.world.database
-        with as_dump(run.world, backup, _wanted(run, progress)) as dump:
-            live.cluster.create(mark)
-            database.restore(
-                RestoreOrder(
-                    dump.path, url, limits, analyze=True, sha256=dump.sha256, identity=dump.identity,
-                    stopped=lambda: is_stopped(run), tell=progress,
-                )
-            )  # fmt: skip
-            expected = database.content_of(dump.path)
+        source, database, dump = run.environment.database, run.world.database, dump_of(backup)
+        live.cluster.create(mark)
+        database.restore(
+            RestoreOrder(
+                dump, url, limits, analyze=True, sha256=backup.sha256 or None,
+                identity=source.identity_in(run.secrets) if source else None,
+                stopped=lambda: is_stopped(run), tell=Told(run, self.name, "restore"),
+            )
+        )  # fmt: skip
+        expected = database.content_of(dump)
         run.heed()
         found = database.content(url, limits.deadline_s)
         took_s = run.world.clock.monotonic() - began
@@ -78,17 +78,6 @@ class RestoreStep:
         live = live_of(run)
         live.cluster.settle(run.id)
         live.cluster.drop(live.mark(Role.RESTORED))
-
-
-def _wanted(run: Run, progress: Told) -> DumpWanted:
-    source = run.environment.database
-    return DumpWanted(
-        source.scratch if source else "auto",
-        run.environment.policy.backup_limits,
-        source.identity_in(run.secrets) if source else None,
-        lambda: is_stopped(run),
-        progress,
-    )
 
 
 def backup_of(run: Run) -> Backup:
