@@ -72,6 +72,7 @@ def reach(page: Page, step: str, *, state: str = "started", seconds: float = 30)
 
 
 def kill(pid: int) -> None:
+    assert pid > 0, "that would be a whole group of processes, this one among them"
     os.kill(pid, signal.SIGKILL)
 
 

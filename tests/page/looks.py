@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from backstay.adapters.clock import SystemClock
@@ -66,6 +67,11 @@ def container(page: Page, slot: str) -> str:
     return str(status(page)[slot]["components"]["web"]["container"])
 
 
-def main_process(page: Page, id_: str) -> int:
-    """Pid, on this host, of a container's first process."""
-    return int(page.world.docker("inspect", "-f", "{{.State.Pid}}", id_))
+def main_process(page: Page, id_: str, after: int = 0, seconds: float = 30) -> int:
+    """Pid, on this host, of a container's first process: once it runs, and as another process than `after`."""
+    end = time.monotonic() + seconds
+    # 0 is what the engine says of a container that does not run, and a signal to 0 is one to all of us.
+    while (pid := int(page.world.docker("inspect", "-f", "{{.State.Pid}}", id_))) in (0, after):
+        assert time.monotonic() < end, f"{id_} has no process but {pid}"
+        time.sleep(0.02)
+    return pid

@@ -66,3 +66,9 @@ def test_a_taken_address_is_named_with_its_owner_and_a_free_one_is_not(tmp_path:
             router.refuse_taken((Bind("127.0.0.1", port),))
     router.refuse_taken((Bind("127.0.0.1", port),))
     assert not (tmp_path / "r").exists()
+
+
+def test_an_address_that_is_not_of_this_host_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(RouterError, match=r"192\.0\.2\.1 is no address of this host") as caught:
+        HaproxyRouter(tmp_path / "r", "shop", "dev").refuse_taken((Bind("192.0.2.1", 8080),))
+    assert "ip address" in str(caught.value.hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -16,7 +17,7 @@ from backstay.adapters.detach import detach, exit_status
 from backstay.adapters.files import write_durably
 from backstay.adapters.haproxy import install, processes, runtime
 from backstay.adapters.haproxy.config import CANDIDATE, CONFIG, with_binds
-from backstay.adapters.haproxy.listeners import can_bind, listener
+from backstay.adapters.haproxy.listeners import bind_fault, listener
 from backstay.domain.environment import Bind
 from backstay.errors import RouterError
 
@@ -24,6 +25,15 @@ START_DEADLINE_S = 10.0
 HOLDER_DEADLINE_S = 25.0
 POLL_S = 0.02
 LONGEST_PATH = 90
+
+_NEVER = {
+    errno.EACCES: (
+        "port {port} may be opened by root alone",
+        "sysctl -w net.ipv4.ip_unprivileged_port_start={port} (for good: in /etc/sysctl.d)",
+    ),
+    errno.EADDRNOTAVAIL: ("{host} is no address of this host", "see which there are: ip address"),
+}
+"""What no waiting makes better, by what binding says: the fault and its cure."""
 
 
 class Keeper:
@@ -123,10 +133,15 @@ class Keeper:
     # ---- inside
 
     def _refuse_taken(self, addresses: list[tuple[str, int]]) -> None:
-        """Refuse an address on which anybody but an orphaned HAProxy of ours listens."""
+        """Refuse an address that we may not have, or on which anybody but an orphaned HAProxy of ours listens."""
         for host, port in addresses:
+            fault = bind_fault(host, port)
+            if fault in _NEVER:
+                what, cure = _NEVER[fault]
+                hint = f"{cure.format(port=port)}, or choose another router.bind"
+                raise RouterError(what.format(host=host, port=port), hint=hint, state="nothing was changed")
             found = listener(port)
-            if found is None or processes.serves(found[0], self.config_file) or can_bind(host, port):
+            if fault is None or found is None or processes.serves(found[0], self.config_file):
                 continue
             raise RouterError(
                 f"port {port} on {host} is taken by {found[1]} (pid {found[0]})",

@@ -23,15 +23,16 @@ def listener(port: int) -> tuple[int, str] | None:
     return 0, "another user's process"
 
 
-def can_bind(host: str, port: int) -> bool:
-    """Whether the address is free although somebody listens on the same port of another address."""
+def bind_fault(host: str, port: int) -> int | None:
+    """Why we could not listen on the address, as an errno; None when we can, also while somebody listens on the same
+    port of another address."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error.errno
+    return None
 
 
 def _listening_inodes(port: int) -> set[str]:
