@@ -72,6 +72,8 @@ def plan_document(application: Application, plan: Plan) -> dict[str, Any]:
     if wants_hold(plan, environment):
         wait = format_duration(environment.policy.hold_deadline_s)
         notes.append(f"requests wait from hold to open, {wait} at most, then get a maintenance page")
+    if plan.unused:
+        notes.append(f"vouched for, the live release does not use: {', '.join(plan.unused)}")
     if plan.kind == "deploy":
         notes.append(
             f"bake of {format_duration(environment.policy.bake_s)} (policy {environment.policy.level})"

@@ -32,6 +32,10 @@ _NEVER = {
         "sysctl -w net.ipv4.ip_unprivileged_port_start={port} (for good: in /etc/sysctl.d)",
     ),
     errno.EADDRNOTAVAIL: ("{host} is no address of this host", "see which there are: ip address"),
+    errno.EAFNOSUPPORT: (
+        "{host} is of IPv6, which this host does not speak",
+        "see which there are: ip address",
+    ),
 }
 """What no waiting makes better, by what binding says: the fault and its cure."""
 
