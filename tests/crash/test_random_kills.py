@@ -22,7 +22,7 @@ SEED = os.environ.get("BACKSTAY_SEED") or str(random.SystemRandom().randrange(10
 LANES = 2
 
 
-@pytest.mark.parametrize("kills", [12, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.long)])
 @pytest.mark.timeout(3600)
 def test_whenever_the_worker_is_killed_one_version_serves_and_the_next_deploy_works(
     world: World, kills: int

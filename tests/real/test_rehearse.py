@@ -39,6 +39,13 @@ def order(shop: Shop) -> None:
         assert answer.status == 201
 
 
+def on_v2(shop: Shop) -> Shop:
+    """A story may be the first of its process."""
+    if shop.serving() != {"backend": "v2", "frontend": "v2"}:
+        assert shop.deploy("v2").status == 0
+    return shop
+
+
 def columns(shop: Shop) -> list[str]:
     asked = (
         "SELECT column_name FROM information_schema.columns WHERE table_name = 'catalog_product' ORDER BY 1"
@@ -82,7 +89,7 @@ def test_an_additive_migration_is_compatible_and_its_deployment_goes_on(live: Sh
 
 
 def test_a_breaking_migration_is_refused_before_production_is_touched(live: Shop) -> None:
-    before = columns(live)
+    before = columns(on_v2(live))
     answer = live.deploy("v7")
     assert answer.status == 30
     assert answer.last["failed_step"] == "rehearse"
@@ -98,18 +105,14 @@ def test_a_breaking_migration_is_refused_before_production_is_touched(live: Shop
 
 
 def test_a_column_that_goes_is_breaking_even_where_no_smoke_test_reads_it(live: Shop) -> None:
-    file = live.folder / "backstay.yml"
+    file = on_v2(live).folder / "backstay.yml"
     file.write_text(file.read_text().replace(PRODUCTS, ""))
     try:
-        answer = live.run("rehearse", "dev", "--version", "v7", "--json")
-        assert answer.status == 30
-        assert (answer.last["verdict"], answer.last["gone"]) == (
-            "breaking",
-            ["public.catalog_product.discount_cents"],
-        )
-        assert all(each["ok"] for each in answer.last["old"])
         told = live.run("deploy", "dev", "--version", "v7", "--json")
         assert told.status == 30 and "--unused public.catalog_product.discount_cents" in told.last["hint"]
+        found = rehearsed(told)
+        assert (found["verdict"], found["gone"]) == ("breaking", ["public.catalog_product.discount_cents"])
+        assert all(each["ok"] for each in found["old"])
         answer = live.run(
             "rehearse", "dev", "--version", "v7", "--json", "--unused", "catalog_product.discount_cents"
         )
@@ -121,7 +124,7 @@ def test_a_column_that_goes_is_breaking_even_where_no_smoke_test_reads_it(live: 
 
 
 def test_a_migration_that_the_data_refuse_is_refused(live: Shop) -> None:
-    answer = live.run("rehearse", "dev", "--version", "v8", "--json")
+    answer = on_v2(live).run("rehearse", "dev", "--version", "v8", "--json")
     assert answer.status == 30
     found = answer.last
     assert found["verdict"] == "failed"
