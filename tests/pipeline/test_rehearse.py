@@ -209,6 +209,16 @@ def test_a_person_may_vouch_that_the_old_release_does_not_use_it(live: Town) -> 
     )
 
 
+def test_what_was_vouched_for_stays_in_the_command_that_is_told(live: Town) -> None:
+    live.scratches.tables = [{"public.orders": {"id": False, "fax": False, "telex": False}}, FAX[1]]
+    ended = live.deploy("v2", unused=("orders.fax",))
+    assert ended.exit_status == 30
+    assert "--unused orders.fax --unused public.orders.telex, if the old release does not use it" in str(
+        ended.hint
+    )
+    untouched(live)
+
+
 def test_the_first_release_and_the_same_again_take_nothing_from_anybody(town: Town) -> None:
     town.engine, town.policy = Recording(), REHEARSING
     for _ in range(2):

@@ -169,6 +169,4 @@ def _say(progress: Progress, found: Rehearsal, environment: str, version: str) -
         progress.say(f"warning: {warning}")
     for note in found.notes:
         progress.say(f"note:    {note}")
-    vouched = "".join(f" --unused {name}" for name in found.found.unused)
-    next_ = f"backstay deploy {environment} --version {version}{vouched}"
-    progress.say(f"next:    {next_ if judged.rollback_is_safe else way_out(found, environment, version)}")
+    progress.say(f"next:    {way_out(found, environment, version)}")

@@ -225,9 +225,8 @@ def _warnings(found: Rehearsed, limits: LockLimits) -> Iterator[str]:
     for check in failures(found.old or ()):
         if check.id not in due:
             yield f"the old release fails here before the migration too, which says nothing: {check.id}"
-    changed = (*found.changes.gone, *found.changes.demanded)
     for unused in found.unused:
-        if not any(names(unused, each) for each in changed):
+        if not any(names(unused, each) for each in found.changes.all):
             yield f"{unused} was said to be unused, but the migration does not take it"
     yield from map(str, found.lints)
 

@@ -18,6 +18,10 @@ class Changes:
     gone: tuple[str, ...] = ()
     demanded: tuple[str, ...] = ()
 
+    @property
+    def all(self) -> tuple[str, ...]:
+        return (*self.gone, *self.demanded)
+
 
 NONE: Final = Changes()
 

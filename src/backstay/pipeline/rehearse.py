@@ -86,17 +86,18 @@ class RehearsalRefused(BackupFailed):
 
 
 def way_out(rehearsal: Rehearsal, environment: str, version: str) -> str:
-    """What people can do next after a verdict that is not `compatible`."""
-    if rehearsal.judgement.outlook is not Outlook.BREAKING:
+    """What people can do next. What they have vouched for already stays in the command: each starts anew."""
+    outlook, found = rehearsal.judgement.outlook, rehearsal.found
+    if outlook is Outlook.FAILED:
         return f"mend {version}; backstay rehearse {environment} --version {version} tries it again"
-    deploy = f"backstay deploy {environment} --version {version}"
+    deploy = shlex.join(["backstay", "deploy", environment, "--version", version])
+    vouched = [deploy, *(f"--unused {shlex.quote(name)}" for name in found.unused)]
+    if outlook is Outlook.COMPATIBLE:
+        return " ".join(vouched)
     ways = [f"{deploy} --maintenance, in a window in which visitors wait"]
-    taken = rehearsal.found.taken
-    if names := (*taken.gone, *taken.demanded):
-        options = " ".join(f"--unused {shlex.quote(name)}" for name in names)
-        ways.append(
-            f"{deploy} {options}, if the old release does not use {'it' if len(names) == 1 else 'them'}"
-        )
+    if taken := found.taken.all:
+        command = " ".join([*vouched, *(f"--unused {shlex.quote(name)}" for name in taken)])
+        ways.append(f"{command}, if the old release does not use {'it' if len(taken) == 1 else 'them'}")
     return "; or ".join([*ways, "expand first and contract in a later release"])
 
 
