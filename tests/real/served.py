@@ -51,8 +51,8 @@ class Served(PlainApp):
 
     @contextmanager
     def looked_after(self, **env: str) -> Iterator[subprocess.Popen[str]]:
-        """A serve that is ready, killed at the end if it still runs."""
-        with (self.folder / "serve.log").open("a") as log:
+        """A serve that is ready, killed at the end if it still runs. Its log begins anew."""
+        with (self.folder / "serve.log").open("w") as log:
             process = subprocess.Popen(
                 self.argv("serve"), env={**self.env, **env}, cwd=self.folder, stderr=log, stdout=log, text=True,
                 start_new_session=True,
