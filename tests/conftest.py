@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from itertools import count
 
+import hypothesis
 import pytest
 
 from tests.shop import Shop
@@ -25,6 +26,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """In the background a shell has Ctrl-C ignored, also by everything that we start; and Ctrl-C is a story here."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How long an example takes says more of the machine than of us.
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("any machine", deadline=None, suppress_health_check=slow)
+    hypothesis.settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -40,7 +40,7 @@ def plain(text: str) -> str:
 @settings(max_examples=8, deadline=None)
 @given(st.lists(st.floats(0.0, 0.3), min_size=1, max_size=20))
 def test_all_take_little_more_than_the_slowest(durations: list[float]) -> None:
-    slowest = max([*durations, 0.25])
+    slowest = max([*durations, 1.0])
     checks = [sleeping("slowest", slowest), *(sleeping(f"c{n}", s) for n, s in enumerate(durations))]
     began = time.monotonic()
     results = run_checks(checks, CLOCK, plain)
@@ -57,24 +57,24 @@ def test_one_that_hangs_is_reported_at_its_deadline_while_the_others_report() ->
         released.wait(30)
         return Finding("too late")
 
-    checks = [Check("hung", hang, 0.4, "look at it"), sleeping("quick", 0.0), sleeping("slow", 0.2)]
+    checks = [Check("hung", hang, 1.5, "look at it"), sleeping("quick", 0.0), sleeping("slow", 0.8)]
     began = time.monotonic()
     hung, quick, slow = run_checks(checks, CLOCK, plain)
     took = time.monotonic() - began
     released.set()
     assert (hung.ok, hung.severity, hung.hint) == (False, "error", "look at it")
-    assert hung.detail == "no outcome within 0.4 s"
-    assert quick.ok and slow.ok and quick.took_s < 0.2
-    assert 0.4 <= took < 0.6
+    assert hung.detail == "no outcome within 1.5 s"
+    assert quick.ok and slow.ok and quick.took_s < 0.8
+    assert 1.5 <= took < 2.25
 
 
 def test_several_that_hang_cost_the_longest_deadline_and_not_the_sum() -> None:
-    checks = [sleeping(f"h{n}", 5.0, deadline_s=0.1 + 0.05 * n) for n in range(5)]
+    checks = [sleeping(f"h{n}", 10.0, deadline_s=0.5 + 0.25 * n) for n in range(5)]
     random.Random(4).shuffle(checks)
     began = time.monotonic()
     results = run_checks(checks, CLOCK, plain)
     assert not any(r.ok for r in results)
-    assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began < 3
 
 
 @pytest.mark.parametrize(

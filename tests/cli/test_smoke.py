@@ -74,7 +74,7 @@ def test_an_answer_that_drips_is_cut_at_the_one_deadline(nowhere: None, backstay
     with Site(but("/", Reply(body=b"x" * 100, drip_s=0.2))) as site:
         began = time.monotonic()
         done = backstay("smoke", site.url, "--json", "--retries", "5", "--delay", "0.1", "--deadline", "1")
-    assert done.status == 10 and time.monotonic() - began < 2.0
+    assert done.status == 10 and time.monotonic() - began < 4.0
     assert states(done.document)["frontend"] == "error"
 
 
@@ -185,7 +185,7 @@ def test_a_slow_api_is_waited_for_once(nowhere: None, backstay: Backstay) -> Non
     with Site(but("/api/v1/", of_json(b"{}", wait_s=2.0))) as site:
         began = time.monotonic()
         backstay("smoke", site.url, "--retries", "1")
-        assert time.monotonic() - began < 2.6
+        assert time.monotonic() - began < 3.9
 
 
 @pytest.mark.parametrize(("target", "says"), [

@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.load.control import Load
 from tests.page import Page, looks
 from tests.shop import workers_of
+from tests.world.processes import wait_until
 
 PROBES = 12
 UNFINISHED = (".partial", ".next", ".tmp")
@@ -19,6 +20,8 @@ def assert_whole(page: Page, load: Load | None = None, versions: Iterable[str] =
 
     With `load`, no request of it has failed so far, apart from what `load` was told to expect.
     """
+    # A worker gives the environment back shortly before it ends.
+    assert wait_until(lambda: not list(workers_of(page.folder / "h")), 30), "somebody is still at work"
     status = looks.status(page)
     assert status["deployment"] is None, status
     assert status["lock"] is None, status
@@ -30,7 +33,6 @@ def assert_whole(page: Page, load: Load | None = None, versions: Iterable[str] =
     assert all(c["healthy"] for c in live["components"].values()), status
     assert {answer(page.port) for _ in range(PROBES)} == {live["release"]}, status
     assert sorted(page.containers()) == sorted(referred_to(page)), (page.containers(), status)
-    assert not list(workers_of(page.folder / "h"))
     assert unfinished_files(page) == []
     assert len(holders_of(page)) == 1, holders_of(page)
     if load is not None:

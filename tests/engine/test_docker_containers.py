@@ -118,7 +118,7 @@ def test_restarts_are_counted(docker_bench: Bench) -> None:
         found = docker_bench.engine.inspect(container.id)
         return found is not None and found.restarts >= 2
 
-    until(restarted, "two restarts")
+    until(restarted, "two restarts", 60)
     docker_bench.engine.stop(container.id, 1)
     until(
         lambda: (f := docker_bench.engine.inspect(container.id)) is not None and not f.restarting, "its end"

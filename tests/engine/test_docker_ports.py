@@ -72,6 +72,7 @@ def test_a_stopped_container_whose_port_is_gone_is_an_error_and_stays(docker_ben
     spec = docker_bench.server("web")
     container = docker_bench.engine.run(spec)
     docker_bench.engine.stop(container.id, 0)
+    until(lambda: loopback.is_free(container.port or 0), "its port, which the engine lets go a moment later")
     with (
         closing(socket.create_server(("127.0.0.1", container.port or 0))),
         pytest.raises(EngineError, match="already"),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from http.client import HTTPException
 from itertools import count
 
 import pytest
 
+from backstay.errors import BackstayError
 from tests.crash.aftermath import assert_whole
 from tests.faults.matrix import HEAD, ROWS, RULE
 from tests.page import VERSIONS, Page, build
 from tests.world import World
+from tests.world.errors import WorldError
 from tests.world.private import private_world
 
 _numbers = count(1)
@@ -42,6 +45,7 @@ class Standing:
             self._page = self._stack.enter_context(page)
             for version in ("v1", "v2"):
                 assert page.deploy(version).status == 0
+        self._page.extra = {}
         self._page.configure(**self._page.usual)
         return self._page
 
@@ -53,7 +57,7 @@ class Standing:
     def _is_whole(self, page: Page) -> bool:
         try:
             assert_whole(page)
-        except (AssertionError, OSError):
+        except (AssertionError, OSError, HTTPException, BackstayError, WorldError):
             return False
         return True
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
 
 from backstay.domain.deployment import Deployment
 from tests.page import Page
@@ -72,8 +76,34 @@ def reach(page: Page, step: str, *, state: str = "started", seconds: float = 30)
 
 
 def kill(pid: int) -> None:
+    """Afterwards it is dead, and whatever it had open is closed."""
     assert pid > 0, "that would be a whole group of processes, this one among them"
-    os.kill(pid, signal.SIGKILL)
+    process = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        assert select.select([process], [], [], 30)[0], f"{pid} does not die"
+    finally:
+        os.close(process)
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A process that does nothing meanwhile."""
+    assert pid > 0, "that would be a whole group of processes, this one among them"
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def fill(disk: Path) -> Path:
+    """Leave not a byte, whatever others write meanwhile; the file that takes all the room."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(bytes(1 << 16))
+    return filler
 
 
 def ended(end: Answer | Deployment) -> tuple[int | None, str]:

@@ -12,10 +12,11 @@ import pytest
 
 from tests.crash.aftermath import assert_whole, processes_with
 from tests.faults.matrix import seen
-from tests.faults.scene import pair
+from tests.faults.scene import pair, wait
 from tests.page import Page
 from tests.page.looks import haproxy, holder
 from tests.real.plain import PlainApp
+from tests.shop import workers_of
 
 pytestmark = pytest.mark.world
 
@@ -50,6 +51,9 @@ class Footprint:
 
 
 def footprint(home: Path, pids: list[int], containers: int) -> Footprint:
+    # Who still ends is counted once and not the other time, and takes files away while they are looked at.
+    wait(lambda: not list(workers_of(home)), "the end of the last worker")
+
     def summed(ask: Callable[[Path], int]) -> int:
         return sum(ask(Path(f"/proc/{pid}")) for pid in pids)
 
@@ -125,7 +129,7 @@ def test_nothing_piles_up_on_the_process_engine(cycles: int) -> None:
         def look() -> Footprint:
             from backstay.adapters.haproxy import HaproxyRouter
 
-            router = HaproxyRouter(app.home / "router" / f"{app.name}-dev", app.name, "dev")
+            router = HaproxyRouter(app.home / "router" / f"{app.name}.dev", app.name, "dev")
             status = router.keeper.ask("status")
             return footprint(app.home, [status["pid"], status["haproxy"]], len(app.processes()))
 

@@ -23,10 +23,9 @@ pytestmark = pytest.mark.world
 
 
 def kill_postgres(world: World) -> None:
-    """Postmaster and all its children."""
-    processes.end(
-        {world.state.processes["postgres"], *postgres.remaining(world.layout)}, first=signal.SIGKILL
-    )
+    """Postmaster, which makes no more children then, and all its children."""
+    processes.end({world.state.processes["postgres"]}, first=signal.SIGKILL)
+    processes.end(postgres.remaining(world.layout), first=signal.SIGKILL)
 
 
 def start_postgres(world: World) -> None:
@@ -67,7 +66,7 @@ def test_postgresql_killed_in_the_backup_stops_the_deploy_before_its_migration(f
             took = time.monotonic() - began
         start_postgres(page.world)
         end = page.history()[0]
-        again = page.deploy(other)
+        again = page.deploy(other, "--force")
         report = load.stop()
     seen(
         "kill -9 of PostgreSQL in the backup",
@@ -91,10 +90,10 @@ def test_a_connection_storm_stops_the_deploy_and_says_so(far_page: Page) -> None
             while True:
                 storm.enter_context(psycopg.connect(page.urls["host"]))
         began = time.monotonic()
-        refused = page.deploy(other)
+        refused = page.deploy(other, "--force")
         took = time.monotonic() - began
         storm.close()
-        again = page.deploy(other)
+        again = page.deploy(other, "--force")
         report = load.stop()
     seen(
         "PostgreSQL without a free connection",

@@ -13,7 +13,7 @@ import pytest
 
 from tests.crash.aftermath import answer, assert_whole
 from tests.faults.matrix import seen
-from tests.faults.scene import ended, pair, switched, told, wait
+from tests.faults.scene import ended, fill, pair, switched, told, wait
 from tests.page import Page
 from tests.shop import workers_of
 from tests.world import World
@@ -36,10 +36,7 @@ class SmallDisk:
         subprocess.run(["umount", "-l", str(self.folder)], check=True)
 
     def fill(self) -> None:
-        """Leave not a byte."""
-        room = os.statvfs(self.folder)
-        with (self.folder / "filler").open("wb") as filler:
-            filler.write(b"\0" * (room.f_bavail * room.f_frsize))
+        fill(self.folder)
 
     def clear(self) -> None:
         (self.folder / "filler").unlink()

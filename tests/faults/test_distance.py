@@ -34,7 +34,7 @@ def test_every_call_ends_at_its_own_deadline(page_images: World, distance: Dista
     engine = DockerEngine(distance.docker_host, call_s=1.0, pull_s=1.5)
     registry = page_images.registry
     login, image = Login(registry.user, Secret(registry.password)), f"{registry.address}/page-web"
-    digest = engine.digest(image, "v1", login)
+    digest = DockerEngine(distance.docker_host).digest(image, "v1", login)
     distance.cut()
     calls: dict[str, Callable[[], object]] = {
         "info": engine.info,
@@ -56,6 +56,7 @@ def test_every_call_ends_at_its_own_deadline(page_images: World, distance: Dista
 
 def test_a_cut_of_three_seconds_only_delays_a_deploy(page: Page, distance: Distance) -> None:
     _, other = pair(page)
+    page.configure(migration_s="2")
     page.extra = {"DOCKER_HOST": distance.docker_host}
     with page.load() as load:
         load.until(lambda so_far: so_far.requests > 20)
@@ -76,6 +77,7 @@ def test_a_cut_of_three_seconds_only_delays_a_deploy(page: Page, distance: Dista
 @pytest.mark.long
 def test_a_cut_for_good_ends_a_deploy_in_time_and_traffic_goes_on(page: Page, distance: Distance) -> None:
     live, other = pair(page)
+    page.configure(migration_s="2")
     page.extra = {"DOCKER_HOST": distance.docker_host}
     with page.load() as load:
         load.until(lambda so_far: so_far.requests > 20)

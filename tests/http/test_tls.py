@@ -67,7 +67,7 @@ def test_a_server_that_never_shakes_hands_is_left_at_the_deadline(prober: HttpPr
     with TlsServer(make_certificate(tmp_path), silent=True) as server:
         began = time.monotonic()
         found = prober.certificate("localhost", server.port, deadline_s=0.3)
-        assert found.error == "no TLS handshake within 0.3 s" and time.monotonic() - began < 1.0
+        assert found.error == "no TLS handshake within 0.3 s" and time.monotonic() - began < 3.0
         answer = prober.ask("localhost", server.port, "/", tls=True, deadline_s=0.3)
         assert answer.error == "no whole answer within 0.3 s"
 

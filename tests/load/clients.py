@@ -63,8 +63,8 @@ class HttpClient:
         path = self._paths[self._sent % len(self._paths)]
         request = self._request(path)
         self._sent += 1
-        self._look_at_idle_connection(path)
         start = time.monotonic()
+        self._look_at_idle_connection(path)
         verdict = await self._ask(request, path)
         took = time.monotonic() - start
         self._shared.recorder.add(self._kind, path, verdict, start, took)

@@ -45,6 +45,7 @@ class Misbehaving:
         self.mode = GOOD
         self.release = "v1"
         self.orders: list[str] = []
+        self.hung = 0
         self._left: set[bytes] = set()
         self._slow_s = slow_s
         self._chunked = chunked
@@ -135,6 +136,7 @@ class Misbehaving:
         if self.mode == EOF:
             return False
         if self.mode == HANG:
+            self.hung += 1
             await asyncio.sleep(3600)
         if "upgrade" in headers and self.mode != ROUTER_503:
             await self._websocket(headers["sec-websocket-key"], reader, writer)

@@ -48,8 +48,8 @@ VERSIONS: Final[dict[str, dict[str, Any]]] = {
     "v2": {},
     "v3": {"sick": True},
     "hungry": {"eats_after_s": 0, "listens_after_s": 5},
-    "greedy": {"eats_after_s": 2},
-    "late": {"listens_after_s": 1.5},
+    "greedy": {"eats_after_visit_s": 2},
+    "late": {"listens_after_s": 20},
 }
 """What is wrong with each version: nothing, never healthy, out of memory at once, out of memory when it serves; and
 nothing but that it takes its time to start."""

@@ -19,6 +19,7 @@ from tests.postgres.server import Server
 from tests.world import World
 from tests.world.commands import run
 from tests.world.postgres import DatabaseUrls
+from tests.world.processes import wait_until
 
 ROWS = 2000
 VERSION = 'if [ "$1" = --version ]; then echo "{name} (PostgreSQL) {major}.2 (Debian)"; exit; fi\n'
@@ -34,8 +35,15 @@ def database(world: World) -> Iterator[DatabaseUrls]:
         f'ALTER TABLE products OWNER TO "{made["user"]}";',
         made["name"],
     )
+    left_alone(world, made["name"])
     yield made
     world.drop_database(made["name"])
+
+
+def left_alone(world: World, name: str) -> None:
+    """Returns when nobody is signed in to the database: a session is there for a moment after its client has left."""
+    there = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'"
+    assert wait_until(lambda: world.query(there).strip() == "0", 20)
 
 
 @pytest.fixture

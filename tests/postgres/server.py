@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -12,6 +13,7 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
+from backstay.adapters.host import start_time
 from tests.world.commands import clean_environment, run, succeeds
 from tests.world.processes import wait_until
 from tests.world.state import PostgresPlan
@@ -144,8 +146,11 @@ class Server:
         assert self._process is not None
         pids = [self._process.pid, *self._backends()]
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # sessions come and go
+                os.kill(pid, signal.SIGKILL)
         self._process.wait(30)
+        # The next one does not start while a child of this one has its memory.
+        assert wait_until(lambda: not any(map(start_time, pids)), 30)
         self._process = None
 
     def create_database(self, name: str) -> str:

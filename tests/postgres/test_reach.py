@@ -89,7 +89,7 @@ def test_a_black_hole_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         error = refused(f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/d", 1.0)
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 6
     assert "did not answer within 1 s" in error.message
 
 

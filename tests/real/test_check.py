@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.engine import fakes, tiny
+from tests.real.workers import until_no_worker_runs
 from tests.shop import Answer, Shop
 
 pytestmark = pytest.mark.world
@@ -54,7 +55,11 @@ class Checked(Shop):
 
     def faults(self, *words: str) -> dict[str, str]:
         """Detail by id of the checks that failed; each must have a hint."""
-        bad = [check for check in self.check(*words)["checks"] if check["fails"]]
+        return self.faults_in(self.check(*words))
+
+    @staticmethod
+    def faults_in(document: dict[str, Any]) -> dict[str, str]:
+        bad = [check for check in document["checks"] if check["fails"]]
         assert all(check["hint"] for check in bad), bad
         return {check["id"]: check["detail"] for check in bad}
 
@@ -76,6 +81,7 @@ def files(folder: Path) -> dict[str, str]:
 
 def test_a_healthy_environment_is_ready_and_looking_leaves_nothing(shop: Checked) -> None:
     assert shop.deploy("v1").status == 0
+    until_no_worker_runs(shop.folder / "h")
     before, containers = files(shop.folder / "h"), shop.containers()
     document = shop.check("--version", "v2")
     assert [c for c in document["checks"] if not c["ok"]] == []
@@ -110,9 +116,9 @@ def test_no_engine(shop: Checked) -> None:
 def test_an_engine_that_takes_calls_and_says_nothing(shop: Checked) -> None:
     with fakes.engine(shop.folder, fakes.silent) as host:
         shop.extra = {"DOCKER_HOST": host}
-        began = time.monotonic()
-        faults = shop.faults("--version", "v1")
-        assert time.monotonic() - began < 8
+        document = shop.check("--version", "v1")
+    assert document["took_s"] < 8
+    faults = shop.faults_in(document)
     assert list(faults) == ["engine"] and "did not answer within 5 s" in faults["engine"]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.workers import until_no_worker_runs
 from tests.shop import Shop
 
 pytestmark = pytest.mark.world
@@ -195,6 +196,7 @@ def test_no_secret_is_in_arguments_logs_events_or_the_state_folder(shop: Shop) -
                 except OSError:
                     continue
         time.sleep(0.02)
+    until_no_worker_runs(shop.folder / "h")
     for path in (shop.folder / "h").rglob("*"):
         if path.is_file() and path.suffix != ".zst":
             seen += path.read_bytes()
@@ -211,6 +213,7 @@ def test_read_only_commands_write_nothing(shop: Shop) -> None:
     shop.run("history", "dev")
     assert not (shop.folder / "h").exists()
     assert shop.deploy("v1").status == 0
+    until_no_worker_runs(shop.folder / "h")
     before = {p: p.read_bytes() for p in (shop.folder / "h").rglob("*.db*")}
     for words in (
         ("plan", "dev", "--version", "v2"),

@@ -10,11 +10,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 import pytest
 
+from tests.real.test_check import listening_in_a_row
 from tests.shop import Answer, Shop, free_port
 from tests.world import World
 
@@ -136,15 +137,10 @@ def secret_missing(shop: Faulty) -> Iterator[None]:
 @contextmanager
 def ports_taken(shop: Faulty) -> Iterator[None]:
     with ExitStack() as taken:
-        ports = [taken.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(4)]
-        numbers = sorted(each.getsockname()[1] for each in ports)
-        first, last = numbers[0], numbers[0] + 3
-        for port in range(first + 1, last + 1):
-            with suppress(OSError):  # somebody listens there already, and that is as good
-                taken.enter_context(closing(socket.create_server(("127.0.0.1", port))))
+        first = listening_in_a_row(taken, 4)
         text = (shop.folder / "backstay.yml").read_text()
         line = next(each for each in text.splitlines() if "ports:" in each)
-        shop.edit(line, f'    ports: "{first}-{last}"')
+        shop.edit(line, f'    ports: "{first}-{first + 3}"')
         yield
 
 
@@ -242,7 +238,7 @@ def answers_500(shop: Faulty) -> Iterator[None]:
 
 @contextmanager
 def admin_socket_gone(shop: Faulty) -> Iterator[None]:
-    path = shop.folder / "h" / "router" / f"{shop.name}-dev" / "admin.sock"
+    path = shop.folder / "h" / "router" / f"{shop.name}.dev" / "admin.sock"
     path.rename(path.with_suffix(".away"))
     yield
     path.with_suffix(".away").rename(path)

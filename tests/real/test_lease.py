@@ -40,6 +40,7 @@ def app() -> Iterator[PlainApp]:
 def test_a_dead_owner_is_replaced_at_once(app: PlainApp) -> None:
     """Within two seconds, and the recovery begins by then, most of which is the start of a command."""
     worker = under_way(app, "v3")
+    slower = patience(app)
     os.kill(worker, signal.SIGKILL)
     before = held(app)
     died = time.monotonic()
@@ -50,13 +51,13 @@ def test_a_dead_owner_is_replaced_at_once(app: PlainApp) -> None:
         took_s = time.monotonic() - died
         assert next_.wait(60) == 0
     print(f"taken over {took_s:.2f} s after the death of its owner")
-    assert took_s < 2 * patience()
+    assert took_s < 2 * slower
     assert app.serving() == "v2"
 
 
 def test_a_hung_owner_is_watched_then_killed_and_seen_dead_before_it_is_replaced(app: PlainApp) -> None:
     worker = under_way(app, "v3")
-    os.kill(worker, signal.SIGSTOP)
+    stop(app, worker)
     try:
         refused = app.deploy("v2")
         assert refused.status == 11, "stopped for a moment only, it is believed"
@@ -81,7 +82,7 @@ def test_an_owner_elsewhere_that_wakes_up_after_its_take_over_changes_nothing(ap
     """Nobody here may kill a process of another host; its token is all that keeps it from acting."""
     worker = under_way(app, "v3", elsewhere=True)
     assert held(app).owner.host == "another-host"
-    os.kill(worker, signal.SIGSTOP)
+    stop(app, worker)
     grown_old(app)
     began = time.monotonic()
     answer = app.deploy("v2")
@@ -144,7 +145,7 @@ def test_a_hung_owner_loses_a_short_lease_in_its_time(app: PlainApp) -> None:
     configured(app, "policy: {", "policy: {lease: 15s, ")
     worker = under_way(app, "v3")
     assert held(app).lasts_s == 15
-    os.kill(worker, signal.SIGSTOP)
+    stop(app, worker)
     stopped = time.monotonic()
     while (refused := app.deploy("v2")).status == 11:
         assert time.monotonic() - stopped < 40, refused.err
@@ -173,6 +174,22 @@ def under_way(
     until(lambda: app.step() == "health")
     [worker] = workers_of(app.home)
     return worker
+
+
+def stop(app: PlainApp, worker: int) -> None:
+    """Stop a worker between two writes: in the middle of one it would keep everybody from the store."""
+
+    def is_between() -> bool:
+        os.kill(worker, signal.SIGSTOP)
+        with contextlib.closing(sqlite3.connect(app.home / "state.db", timeout=1)) as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(worker, signal.SIGCONT)
+                return False
+        return True
+
+    until(is_between)
 
 
 def held(app: PlainApp) -> Lease:
@@ -233,6 +250,10 @@ def until(true: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-def patience() -> float:
-    """How many times longer things may take because others work on this machine too."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+def patience(app: PlainApp) -> float:
+    """How many times longer things may take because others work on this machine too. The load is that of the last
+    minute; a command that only looks tells of now, and alone it takes less than half a second."""
+    began = time.monotonic()
+    assert app.run("lock", "show", "dev").status == 0
+    looked_s = time.monotonic() - began
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1), looked_s / 0.5)

@@ -64,12 +64,12 @@ def test_a_person_keeps_deployments_out_and_what_serves_goes_on(shop: Shop) -> N
 def test_a_deployment_keeps_a_person_out_until_it_has_ended(shop: Shop) -> None:
     shop.configure(bake="30s")
     assert shop.run("deploy", "dev", "--version", "v1", "--wait", "switched").status == 0
+    shop.until("baking")  # between the switch and the bake there is a smoke test
     refused = shop.run("lock", "acquire", "dev")
     assert refused.status == 11 and "for deploy v1, baking" in refused.err
     for words in (["lock", "release", "dev"], ["lock", "release", "dev", "--force"]):
         answer = shop.run(*words)
         assert answer.status == 11 and "backstay abort dev stops that safely" in answer.err
-    shop.until("baking")
     shop.end_worker()
     answer = shop.run("lock", "release", "dev", "--force")
     assert answer.status == 11 and "its worker is dead: backstay recover dev" in answer.err

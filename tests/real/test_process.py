@@ -72,7 +72,7 @@ def test_a_release_that_dies_in_its_bake_is_reversed_at_its_first_death(app: Pla
     assert app.deploy("v1").status == 0
     file = app.folder / "backstay.yml"
     file.write_text(file.read_text().replace("bake: 2s", "bake: 20s"))
-    app.release("v5", dies_after_s=4)
+    app.release("v5", dies_after_s=8)
     answer = app.deploy("v5")
     assert (answer.status, answer.last["state"]) == (20, "rolled_back")
     assert answer.last["reason"] == "web died and cannot restart"

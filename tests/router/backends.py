@@ -55,6 +55,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Upgrade") == "websocket":
             self._echo()
             return
+        # A connection that is closed with something unread is reset, and the answer may be lost with it.
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
         is_health = self.path.startswith("/health")
         status = self.server.health if is_health else self.server.fault
         if not is_health:

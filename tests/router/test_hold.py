@@ -20,7 +20,8 @@ from backstay.domain.slot import Slot
 from backstay.errors import RouterError
 from backstay.ports.router import Hold
 from tests.router.backends import Clients, Server, get
-from tests.router.test_haproxy import NONCE, blue, both_up, green, port, router, routes
+from tests.router.test_haproxy import NONCE, Draining, blue, both_up, green, learned, port, router, routes
+from tests.world.processes import wait_until
 
 __all__ = ["blue", "green", "port", "router"]
 
@@ -86,9 +87,9 @@ def test_two_seconds_of_hold_and_a_switch_in_it_fail_nothing(
         with held(router):
             time.sleep(0.1)
             assert router.drain(Slot.BLUE, 2, 1) == 0
-            before = sum(clients.answers.values())
+            before = len(blue.seen)  # what the clients have counted lags behind
             time.sleep(1.5)
-            assert sum(clients.answers.values()) == before
+            assert (len(blue.seen), len(green.seen)) == (before, 0)
             router.switch(Slot.GREEN, 1)
         end = time.monotonic() + 5
         while clients.answers["green"] < 5 and time.monotonic() < end:
@@ -115,15 +116,15 @@ def test_after_the_bound_there_is_a_page_that_says_when_to_come_back(
     router: HaproxyRouter, port: int, blue: Server, green: Server
 ) -> None:
     both_up(router, port, blue, green)
-    with held(router, deadline_s=1.0):
+    with held(router, deadline_s=3.0):
         began = time.monotonic()
         status, body, headers = get(port)
         assert (status, headers["retry-after"]) == (503, "10")
         assert "maintained" in body
-        assert 0.2 < time.monotonic() - began < 3
+        assert 0.6 < time.monotonic() - began < 9
         began = time.monotonic()
         assert get(port)[0] == 503
-        assert time.monotonic() - began < 0.2, "who comes after the bound does not wait"
+        assert time.monotonic() - began < 0.6, "who comes after the bound does not wait"
     assert get(port)[0] == 200
 
 
@@ -143,7 +144,7 @@ def test_a_page_is_given_at_once(router: HaproxyRouter, port: int, blue: Server,
     with held(router, Hold.PAGE):
         began = time.monotonic()
         assert get(port)[0] == 503
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < 2, "and not when the hold ends"
 
 
 def test_our_own_probe_is_not_held_and_learns_the_slot(
@@ -177,8 +178,9 @@ def test_a_hold_outlives_haproxy(router: HaproxyRouter, port: int, blue: Server,
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     asked = Asked(port)
-    assert asked.waits
+    assert wait_until(lambda: router.state().running, 10)
     assert router.state().held is Hold.ALL
+    assert asked.waits
     router.release(1)
     assert asked.wait()[:2] == (200, "blue /")
     assert router.state().held is None
@@ -208,12 +210,17 @@ def test_a_client_of_a_haproxy_that_drains_is_held_too(
     router: HaproxyRouter, port: int, blue: Server, green: Server
 ) -> None:
     both_up(router, port, blue, green)
-    with socket.create_connection(("127.0.0.1", port)) as idle, Server("api") as api:
+    with (
+        socket.create_connection(("127.0.0.1", port)) as idle,
+        Server("api") as api,
+        Draining(router) as drains,
+    ):
         request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
         idle.sendall(request)
         assert b"blue /" in idle.recv(4096)
         router.load({Slot.BLUE: routes(blue, api), Slot.GREEN: routes(green)}, 1)
         with held(router):
+            assert learned(router, drains)
             idle.settimeout(0.5)
             idle.sendall(request)
             with pytest.raises(TimeoutError):
@@ -243,7 +250,7 @@ def test_the_time_that_a_request_was_held_is_not_the_slots(
         asked = Asked(port)
         time.sleep(1.0)
     assert asked.wait()[0] == 200
-    time.sleep(0.2)
+    assert wait_until(lambda: router.traffic(Slot.BLUE, 60, 0.5).requests > 0, 10)
     seen = router.traffic(Slot.BLUE, 60, 0.5)
     assert (seen.requests, seen.slow) == (1, 0)
 

@@ -23,6 +23,7 @@ from tests.store import racing
 from tests.store.later import NEXT
 from tests.store.samples import APP, ENV, StillClock, begun, store_at
 from tests.store.test_reader import ask_everything
+from tests.world.processes import wait_until
 
 pytestmark = pytest.mark.world
 
@@ -32,7 +33,15 @@ def old(url: str) -> str:
     """A store of this Backstay, closed, with one deployment."""
     with store_at(url) as store:
         begun(store)
+    counted(url)
     return url
+
+
+def counted(url: str) -> None:
+    """Returns when the server has counted all that was written: at the latest when a session ends, which is a moment
+    after it was closed."""
+    others = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    assert wait_until(lambda: ask(url, others) == [], 20)
 
 
 def ask(url: str, query: str) -> list[tuple[Any, ...]]:
@@ -89,6 +98,7 @@ def test_a_reader_does_not_upgrade_and_names_the_commands_that_do(old: str, late
 
 def test_a_newer_store_is_refused_and_left_alone(old: str, later: Path) -> None:
     open_store(old, StillClock(), migrations=later).close()
+    counted(old)
     before = trace(old)
     for attempt in (lambda: store_at(old), lambda: open_reader(old).history(APP, ENV)):
         with pytest.raises(StoreError, match=f"newer Backstay: it has schema {NEXT}"):
@@ -104,6 +114,7 @@ def test_another_programs_database_is_refused_and_left_alone(url: str, theirs: s
     ask(url, theirs)
     if "alembic" in theirs:
         ask(url, "INSERT INTO alembic_version VALUES ('0001')")
+    counted(url)
     before = trace(url)
     for attempt in (lambda: store_at(url), lambda: open_reader(url).history(APP, ENV)):
         with pytest.raises(StoreError, match="not a state store of Backstay") as refused:

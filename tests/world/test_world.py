@@ -55,7 +55,7 @@ def _serve(world: World) -> int:
     world.docker("network", "create", name)
     options = ("--name", name, "--network", name, "--restart", "always", "-p", f"127.0.0.1:{port}:8000")
     world.docker("run", "-d", *options, world.base_image, *command)
-    assert processes.wait_until(lambda: _answers(port), 15)
+    assert processes.wait_until(lambda: _answers(port), 60)
     return port
 
 
@@ -102,7 +102,7 @@ def test_containers_outlive_a_killed_daemon(own_world: World) -> None:
     before = own_world.docker("inspect", "-f", "{{.State.Pid}}", f"traces-{port}")
     own_world.restart_dockerd()
     assert own_world.docker("inspect", "-f", "{{.State.Pid}}", f"traces-{port}") == before
-    assert processes.wait_until(lambda: _answers(port), 10)
+    assert processes.wait_until(lambda: _answers(port), 30)
 
 
 def test_after_a_crash_the_old_world_is_cleared_and_a_new_one_starts(own_world: World) -> None:

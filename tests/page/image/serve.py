@@ -1,4 +1,5 @@
-"""The smallest site that names its release. RULES (JSON in the environment): sick, eats_after_s, listens_after_s."""
+"""The smallest site that names its release. RULES (JSON in the environment): sick, eats_after_s, eats_after_visit_s,
+listens_after_s."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ import time
 VERSION = os.environ["VERSION"]
 RULES = json.loads(os.environ.get("RULES", "{}"))
 PAGE = b"<!doctype html><html><title>page</title></html>"
+VISITED = threading.Event()
+"""Somebody asked for /version: no probe and no smoke test does."""
 
 
 class Answers(socketserver.StreamRequestHandler):
@@ -32,6 +35,8 @@ class Answers(socketserver.StreamRequestHandler):
     def answer(self, path: str, closes: bool) -> None:
         if path.startswith("/slow"):
             time.sleep(1)
+        if path == "/version":
+            VISITED.set()
         status = b"503 Sick" if RULES.get("sick") and path == "/health" else b"200 OK"
         body = json.dumps({"version": VERSION}).encode() if path.startswith(("/version", "/slow")) else PAGE
         keeps = b"close" if closes else b"keep-alive"
@@ -50,6 +55,12 @@ class Site(socketserver.ThreadingTCPServer):
         """A client that hangs up is not worth a line."""
 
 
+def eat_when_visited() -> None:
+    VISITED.wait()
+    time.sleep(RULES["eats_after_visit_s"])
+    eat()
+
+
 def eat() -> None:
     """Take memory until the kernel says no."""
     eaten = []
@@ -61,6 +72,8 @@ def eat() -> None:
 print("serving", VERSION, flush=True)
 if "eats_after_s" in RULES:
     threading.Timer(RULES["eats_after_s"], eat).start()
+if "eats_after_visit_s" in RULES:
+    threading.Thread(target=eat_when_visited, daemon=True).start()
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 time.sleep(RULES.get("listens_after_s", 0))
 Site(("0.0.0.0", int(os.environ["PORT"])), Answers).serve_forever()
