@@ -233,7 +233,7 @@ class Shop:
     def stop_router(self) -> None:
         from backstay.adapters.haproxy import HaproxyRouter
 
-        HaproxyRouter(self.folder / "h" / "router" / f"{self.name}-dev", self.name, "dev").stop()
+        HaproxyRouter(self.folder / "h" / "router" / f"{self.name}.dev", self.name, "dev").stop()
 
 
 def workers_of(home: Path) -> Iterator[int]:

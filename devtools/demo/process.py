@@ -92,7 +92,7 @@ class ProcessStage:
         for entry in workers_of(self.home):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(entry, signal.SIGKILL)
-        HaproxyRouter(self.home / "router" / f"{APP}-dev", APP, "dev").stop()
+        HaproxyRouter(self.home / "router" / f"{APP}.dev", APP, "dev").stop()
         engine = ProcessEngine(self.home / "process")
         for process in engine.find({"backstay.app": APP}):
             engine.remove(process.id)

@@ -205,6 +205,24 @@ EDITS: Final[dict[str, tuple[str, str, int, str]]] = {
         'json.database: the name must be a JSONPath, like "$.database"',
     ),
     "smoke header": ("status: 200", "header: {'a b': x}", 17, "the name must be a header name"),
+    "health header twice": (
+        "interval: 500ms}",
+        "headers: {Host: a, host: b}}",
+        6,
+        "backend.health.headers.host: the same header twice; it is at line 6 already, as Host",
+    ),
+    "smoke header twice": (
+        "path: /api/v1/,",
+        "path: /api/v1/, headers: {X-Shop: a, x-shop: b},",
+        17,
+        "smoke[0].headers.x-shop: the same header twice; it is at line 17 already, as X-Shop",
+    ),
+    "expected header twice": (
+        "status: 200",
+        "header: {ETag: a, etag: b}",
+        17,
+        "expect.header.etag: the same header twice",
+    ),
     "header injection": (
         "status: 200",
         'header: {a: "x\\r\\ny: z"}',
@@ -301,6 +319,19 @@ EDITS: Final[dict[str, tuple[str, str, int, str]]] = {
     "open bracket": ("[DATABASE_URL]", "[DATABASE_URL", 9, "not YAML: "),
     "control character": ("app: shop", "app: sh\x07op", 1, "not YAML: the character U+0007 is not allowed"),
     "two documents": ("routes:", "---\nroutes:", 12, "a second document begins here"),
+    "half a character in a name": ("app: shop", r'app: "\ud800"', 1, "half a character (a lone surrogate)"),
+    "half a character in a key": (
+        "    memory: 512m",
+        r'    "\udfff": 1',
+        10,
+        "half a character (a lone surrogate)",
+    ),
+    "half a character in the store": (
+        "app: shop",
+        'app: shop\nstore: "state\\ud83d.db"',
+        2,
+        "half a character (a lone surrogate)",
+    ),
 }
 
 TEXTS: Final[dict[str, tuple[str | bytes, int, str]]] = {

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from backstay.domain.deployment import Wish
+from backstay.domain.environment import Bind
 from backstay.domain.policy import Trial
 from backstay.domain.smoke import Answer
 from backstay.domain.verdict import Traffic
@@ -26,6 +27,7 @@ class Scene:
 
     `since` is the step in which the trouble begins: what comes before it is died in by other scenes already.
     `stuck` allows an end that needs a person: neither slot is good then. `broken`: what serves does not, at first.
+    `forgets`: what stands by is not there, and the records may learn it.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Scene:
     since: str | None = None
     stuck: bool = False
     broken: bool = False
+    forgets: bool = False
 
 
 def _sick_newcomer(mortal: Mortal) -> None:
@@ -197,6 +200,16 @@ def _held(version: str) -> Act:
     return lambda mortal: mortal.deploy(version, maintenance=True)
 
 
+def _moved_and(trouble: Callable[[Mortal], None] = nothing) -> Callable[[Mortal], None]:
+    """From now on the router is to listen elsewhere."""
+
+    def both(mortal: Mortal) -> None:
+        mortal.town.bind = Bind("127.0.0.1", 9090)
+        trouble(mortal)
+
+    return both
+
+
 def _wished(mortal: Mortal, wish: Wish, second: float) -> None:
     """Somebody asks for it that many seconds after the beginning."""
     at = mortal.clock.elapsed_s + second
@@ -211,6 +224,16 @@ def _wished(mortal: Mortal, wish: Wish, second: float) -> None:
 
 def _deploy(version: str, *only: str) -> Act:
     return lambda mortal: mortal.deploy(version, *only)
+
+
+def _standby_removed(mortal: Mortal) -> None:
+    """Somebody removed a container of the standby slot, by hand."""
+    standby = mortal.slots.standby
+    assert standby is not None
+    removed = standby.placements["backend"]
+    del mortal.town.engine.containers[removed.container]
+    refused = Answer(error="nothing listens there")
+    mortal.town.prober.answer = lambda port, path: refused if port == removed.port else Answer(200)
 
 
 SCENES = [
@@ -241,6 +264,8 @@ SCENES = [
     Scene("a warm rollback that is wrong in public", ("v1", "v2"), lambda mortal: mortal.rollback(),
           _wrong_in_public, since="public-smoke", stuck=True),
     Scene("a warm rollback from a slot that is dead", ("v1", "v2"), lambda mortal: mortal.rollback(), _old_slot_dies),
+    Scene("a rollback whose standby somebody removed", ("v1", "v2"), lambda mortal: mortal.rollback(),
+          _standby_removed, forgets=True),
     Scene("a cold rollback", ("v1", "v2", "v3"), lambda mortal: mortal.rollback(to="v1")),
     Scene("a cold rollback that is never healthy", ("v1", "v2", "v3"), lambda mortal: mortal.rollback(to="v1"),
           _sick_newcomer, since="health", stuck=True),
@@ -261,6 +286,14 @@ SCENES = [
     Scene("a restore that would lose too much", ("v1",), _restore(6), _written_since(7), since="restore"),
     Scene("a restore that is never healthy", ("v1", "v2"), _restore(7), _written_since_and_sick,
           since="health"),
+    Scene("a deploy to another address", ("v1",), _deploy("v2"), _moved_and(), since="router"),
+    Scene("a deploy to another address that is never healthy", ("v1",), _deploy("v2"), _moved_and(_sick_newcomer),
+          since="router"),
+    Scene("a deploy to another address that turns bad in its bake", ("v1", "v2"), _deploy("v3"),
+          _moved_and(_bad_under_traffic), since="bake"),
+    Scene("a deploy to another address with no good slot", ("v1",), _deploy("v2"),
+          _moved_and(_old_slot_dies_and_new_is_bad), since="switch", stuck=True),
+    Scene("a warm rollback to another address", ("v1", "v2"), lambda mortal: mortal.rollback(), _moved_and()),
     Scene("a rollback of one component", ("v1", "v2"), lambda mortal: mortal.rollback("backend", force=True)),
 ]  # fmt: skip
 

@@ -24,6 +24,9 @@ FEWEST_MOMENTS = 30
 
 FEWEST_WORLDS = 6
 
+GATEWAY = "172.30.0.1"
+"""Of the doubles' network."""
+
 BACKED_UP = 3
 """Rows in the backup that a scene's first deployment makes."""
 
@@ -103,6 +106,7 @@ def must_have_ended_well(mortal: Mortal, scene: Scene, start: Slots, ends: set[K
     assert max(mortal.migrations().values(), default=0) <= 1, (died, mortal.migrations())
     assert not [path for path in mortal.town.database.files if path.name.endswith(".partial")], died
     must_serve_what_the_end_says(mortal, scene, start, died)
+    must_listen_where_the_last_good_one_said(mortal, scene, died)
     nothing_is_left_over(mortal, died)
     next_deploy_works(mortal, ends, died)
 
@@ -125,7 +129,19 @@ def must_serve_what_the_end_says(mortal: Mortal, scene: Scene, start: Slots, die
         assert scene.stuck, (died, last.reason)
         assert last.exit_status == 21
         return
-    assert slots == start, (died, last, slots)
+    forgotten = scene.forgets and slots == start.emptied(start.target)
+    assert slots == start or forgotten, (died, last, slots)
+
+
+def must_listen_where_the_last_good_one_said(mortal: Mortal, scene: Scene, died: str) -> None:
+    """And nowhere else, unless nobody can say which one is good."""
+    history = mortal.store.history(APP, ENV)
+    good = next((d for d in reversed(history) if d.state is DeploymentState.SUCCEEDED), None)
+    settings = mortal.store.environment_of(good.id) if good else None
+    binds = mortal.town.router.binds
+    if settings is not None:
+        wanted = set(settings.binds(GATEWAY))
+        assert wanted <= binds if scene.stuck else wanted == binds, (died, binds)
 
 
 def nothing_is_left_over(mortal: Mortal, died: str) -> None:

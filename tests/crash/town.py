@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,16 @@ from backstay.domain.deployment import Deployment
 from backstay.domain.environment import Environment
 from backstay.domain.lease import Lease, Owner, Presence
 from backstay.domain.plan import Plan, Restoration
+from backstay.domain.recovery import PROOFS
 from backstay.domain.secret import Secret
 from backstay.domain.slot import Slot, Slots
+from backstay.domain.step import StepState
 from backstay.pipeline.begin import Beginner
 from backstay.pipeline.maintain import maintain
 from backstay.pipeline.record import as_record, from_record
 from backstay.pipeline.resolve import plan_deploy, plan_restore, plan_rollback
 from backstay.pipeline.run import Run, World
+from backstay.pipeline.standby import gone
 from backstay.ports.store import Store
 from backstay.testing import FakeClock, FakeClusters, FakeHost, Moments
 from backstay.testing.moments import WRITES
@@ -104,7 +108,8 @@ class Mortal:
 
     def rollback(self, component: str = "all", to: str | None = None, *, force: bool = False) -> Deployment:
         """`backstay rollback`."""
-        return self._command(lambda: plan_rollback(APP, ENV, component, to, force, self.store))
+        gone_of = partial(gone, self.town.prober, lambda: self.town.engine)
+        return self._command(lambda: plan_rollback(APP, ENV, component, to, force, self.store, gone_of))
 
     def restore(self, backup: str, accept_loss: int) -> Deployment:
         """`backstay backup restore`."""
@@ -208,6 +213,7 @@ class Mortal:
             *recorded,
             tuple(sorted((c.name, c.running, c.exit_code) for c in engine.containers.values())),
             (router.running, router.live, router.filed, bool(lease) and router.token == lease[0][0]),
+            tuple(sorted(map(str, router.binds))),
             tuple(sorted((slot, _ports(router.loaded[slot])) for slot in router.loaded)),
             tuple(sorted(str(path) for path in self.town.database.files)),
             tuple(engine.made_networks),
@@ -250,7 +256,7 @@ class Mortal:
             return []
         if router.held is not None:
             return []  # nobody is served
-        found = []
+        found = self._unserved()
         serving = slots.mappings.get(router.live)
         if serving is not None and self.rows_of.get(serving.version, self.rows) != self.rows:
             found.append(f"{serving.version} serves on a database that is not its own")
@@ -269,6 +275,16 @@ class Mortal:
         if placed != {u.port for u in upstreams.values()}:
             found.append(f"{router.live} is a mix: the router leads to other containers than the records say")
         return found
+
+    def _unserved(self) -> list[str]:
+        """The address at which people were served by a release that was proven, when nobody listens there."""
+        for deployment in reversed(self.store.history(APP, ENV)):
+            journal, settings = self.store.steps(deployment.id), self.store.environment_of(deployment.id)
+            proven = any(r.name == PROOFS[deployment.kind] and r.state is StepState.DONE for r in journal)
+            if proven and settings is not None:
+                served = settings.bind in self.town.router.binds
+                return [] if served else [f"nobody listens on {settings.bind}"]
+        return []
 
     def migrations(self) -> Counter[str]:
         """How often each migration of each deployment was started."""

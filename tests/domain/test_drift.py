@@ -38,10 +38,14 @@ RUNNING: dict[str, SeenContainer | None] = {
 
 
 def cures(
-    router: SeenRouter = GOOD, *, settled: bool = True, **containers: SeenContainer | None
+    router: SeenRouter = GOOD,
+    *,
+    settled: bool = True,
+    binds: frozenset[str] = frozenset(),
+    **containers: SeenContainer | None,
 ) -> list[Drift]:
     changed = {name.replace("_", "-"): seen for name, seen in containers.items()}
-    return drifts(SLOTS, router, {**RUNNING, **changed}, settled=settled)
+    return drifts(SLOTS, router, {**RUNNING, **changed}, settled=settled, binds=binds)
 
 
 def only(found: list[Drift]) -> tuple[str, Cure | None]:
@@ -66,6 +70,17 @@ def test_traffic_anywhere_but_in_the_live_slot_is_led_back() -> None:
 
 def test_a_file_that_would_lead_elsewhere_after_a_restart_is_written_anew() -> None:
     assert only(cures(replace(GOOD, recorded={BLUE: 100, GREEN: 0})))[1] is Cure.ENSURE_ROUTER
+
+
+def test_a_router_that_listens_anywhere_but_where_it_is_to_is_led_back() -> None:
+    wanted = frozenset({"127.0.0.1:8080", "172.30.0.1:8080"})
+    for seen in (frozenset({"127.0.0.1:8080"}), wanted | {"*:9090"}, frozenset({"*:9090"}), frozenset[str]()):
+        listening = replace(GOOD, binds=seen)
+        assert only(cures(listening, binds=wanted)) == ("router binds", Cure.LISTEN)
+        assert cures(listening, binds=wanted, settled=False) == [] == cures(listening)
+    assert cures(replace(GOOD, binds=wanted), binds=wanted) == []
+    assert cures(GOOD, binds=wanted) == [], "nobody tells where it listens"
+    assert only(cures(SeenRouter(running=False), binds=wanted)) == ("router", Cure.ENSURE_ROUTER)
 
 
 def test_addresses_that_the_router_has_wrong_are_told_again() -> None:

@@ -62,6 +62,34 @@ def test_a_refused_attempt_without_a_release_counts_for_nothing() -> None:
     assert lineage([ran("r1"), ran(None)]) == ["r1"]
 
 
+def stuck(release: str, kind: DeploymentKind = DeploymentKind.DEPLOY) -> Deployment:
+    """One that needs a person; what it made live may be what serves."""
+    return ran(release, DeploymentState.NEEDS_ATTENTION, kind)
+
+
+UNPROVEN: dict[str, tuple[list[Deployment], str, list[str]]] = {
+    "proven": ([ran("r1"), ran("r2")], "r2", ["r1", "r2"]),
+    "a new one": ([ran("r1"), ran("r2"), stuck("r3")], "r3", ["r1", "r2", "r3"]),
+    "the second ever": ([ran("r1"), stuck("r2")], "r2", ["r1", "r2"]),
+    "an old one, deployed again": ([ran("r1"), ran("r2"), stuck("r1")], "r1", ["r1", "r2", "r1"]),
+    "one gone back to": ([ran("r1"), ran("r2"), stuck("r1", DeploymentKind.ROLLBACK)], "r1", ["r1"]),
+    "tried, and it does not serve": ([ran("r1"), ran("r2"), stuck("r3")], "r2", ["r1", "r2"]),
+    "on no record": ([ran("r1")], "r9", ["r1", "r9"]),
+}
+
+
+@pytest.mark.parametrize("story", UNPROVEN)
+def test_what_serves_without_having_been_proven_comes_last(story: str) -> None:
+    history, live, served = UNPROVEN[story]
+    assert lineage(history, live) == served
+    assert previous_release(history, live) == (served[-2] if len(served) > 1 else None)
+
+
+@given(HISTORIES, RELEASES)
+def test_what_serves_is_last_whatever_the_history_says(history: list[Deployment], live: str) -> None:
+    assert lineage(history, live)[-1] == live
+
+
 @given(HISTORIES)
 def test_the_last_success_is_live_and_no_release_follows_itself(history: list[Deployment]) -> None:
     served = lineage(history)

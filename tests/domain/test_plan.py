@@ -10,7 +10,7 @@ from backstay.domain.deployment import DeploymentKind
 from backstay.domain.environment import Bind, DatabaseSource, Environment
 from backstay.domain.plan import Origin, Plan, deploy_origins, rollback_origins, wants_backup
 from backstay.domain.policy import BUILT_IN, BackupRule, Level
-from backstay.domain.release import Component, Release
+from backstay.domain.release import Component, Release, Route
 from backstay.domain.slot import Placement, Slot, SlotMapping, Slots
 
 NAMES = ("backend", "frontend")
@@ -99,6 +99,18 @@ def test_a_standby_slot_without_the_container_gives_none() -> None:
     assert rollback_origins(MIXED, V2, V1, stand) == {"backend": NEW, "frontend": LIVE}
 
 
+def test_a_container_that_is_gone_is_made_anew_and_the_others_are_taken() -> None:
+    stand = slots(standing(V2), standing(V1))
+    origins = rollback_origins(V1, V2, V1, stand, frozenset({"backend-v1"}))
+    assert origins == {"backend": NEW, "frontend": STANDBY}
+    assert not Plan(DeploymentKind.ROLLBACK, V1, V2, origins, stand).is_warm
+
+
+def test_a_container_that_both_slots_shared_and_is_gone_is_in_neither() -> None:
+    stand = slots(standing(MIXED), standing(V1))
+    assert rollback_origins(V1, MIXED, V1, stand, frozenset({"backend-v1"}))["backend"] is NEW
+
+
 def test_a_live_slot_without_the_container_gives_none() -> None:
     stand = slots(standing(V2, "backend"))
     assert rollback_origins(MIXED, V2, None, stand) == {"backend": NEW, "frontend": NEW}
@@ -116,9 +128,18 @@ def test_a_live_slot_without_the_container_gives_none() -> None:
 def test_a_warm_plan_is_all_standby(
     backend: Origin, frontend: Origin, warm: bool, new: tuple[str, ...]
 ) -> None:
-    made = plan({"backend": backend, "frontend": frontend})
+    stand = slots(standing(V2), standing(V1))
+    made = replace(plan({"backend": backend, "frontend": frontend}, what=V1), before=stand)
     assert made.is_warm == warm
     assert made.new_components == new
+
+
+def test_another_release_of_the_standby_containers_is_not_warm() -> None:
+    """It has other routes, which the router learns by a new slot."""
+    rerouted = replace(V1, routes=(Route("/shop/", "frontend"),))
+    all_of_it = dict.fromkeys(NAMES, STANDBY)
+    for stand in (slots(standing(V2), standing(V1)), slots(standing(V2))):
+        assert not replace(plan(all_of_it, what=rerouted), before=stand).is_warm
 
 
 @pytest.mark.parametrize("kind", DeploymentKind)

@@ -14,13 +14,13 @@ import pytest
 from backstay.adapters.files import write_durably
 from backstay.adapters.leftovers import QUIET_S, StateFolder
 
-OLD = ("logs/worker-d1.log", "router/shop-dev/.router.map.4711", "process/processes/p1/.state.json.4711")
+OLD = ("logs/worker-d1.log", "router/shop.dev/.router.map.4711", "process/processes/p1/.state.json.4711")
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """What a killed worker, a killed router writer and a killed engine left, and what is to be kept."""
-    for name in (*OLD, "router/shop-dev/router.map", "router/shop-dev/.hidden", "logs/other.log", "state.db"):
+    for name in (*OLD, "router/shop.dev/router.map", "router/shop.dev/.hidden", "logs/other.log", "state.db"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "logs" / "worker-d2.log").write_text("it says something")

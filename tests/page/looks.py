@@ -43,7 +43,7 @@ def is_well(page: Page) -> bool:
 
 
 def router(page: Page) -> HaproxyRouter:
-    return HaproxyRouter(page.folder / "h" / "router" / f"{page.name}-dev", page.name, "dev")
+    return HaproxyRouter(page.folder / "h" / "router" / f"{page.name}.dev", page.name, "dev")
 
 
 def haproxy(page: Page) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from backstay.pipeline.resolve import plan_deploy, plan_restore, plan_rollback
 from backstay.pipeline.restore import restore
 from backstay.pipeline.rollback import rollback
 from backstay.pipeline.run import Run, World
+from backstay.pipeline.standby import gone
 from backstay.pipeline.times import rfc3339
 from backstay.ports.store import Store
 from backstay.testing import (
@@ -38,6 +40,7 @@ from backstay.testing import (
 
 OWNER = Owner("ann", "here", 1, 1, "boot")
 PUBLIC_PORT = 8080
+PUBLIC = Bind("127.0.0.1", PUBLIC_PORT)
 RUNBOOKS = {DeploymentKind.DEPLOY: deploy, DeploymentKind.ROLLBACK: rollback, DeploymentKind.RESTORE: restore}
 
 
@@ -61,6 +64,8 @@ class Town:
         )
     )
     policy: Policy = BUILT_IN[Level.BASIC]
+    bind: Bind = PUBLIC
+    network: str = "shop-dev"
     number: int = 0
     clusters: FakeClusters = field(init=False)
 
@@ -73,7 +78,7 @@ class Town:
     @property
     def environment(self) -> Environment:
         return Environment(
-            app="shop", name="dev", network="shop-dev", owns_network=True, bind=Bind("127.0.0.1", PUBLIC_PORT),
+            app="shop", name="dev", network=self.network, owns_network=True, bind=self.bind,
             policy=self.policy, ports=(20000, 20999), backups=str(self.folder),
             database=DatabaseSource("DATABASE_URL", "DATABASE_URL"),
         )  # fmt: skip
@@ -125,17 +130,19 @@ class Town:
         plan = plan_deploy(
             self.application, version, only, force, self.store, lambda i, v: self.engine.digest(i, v, None)
         )
-        return self._finish(replace(plan, maintenance=maintenance, unused=unused))
+        return self.carry_out(replace(plan, maintenance=maintenance, unused=unused))
 
     def restore(self, backup: str, accept_loss: int | None = None, version: str | None = None) -> Deployment:
-        return self._finish(
+        return self.carry_out(
             plan_restore("shop", "dev", Restoration(backup, accept_loss), version, self.store)
         )
 
     def rollback(self, component: str = "all", to: str | None = None, *, force: bool = False) -> Deployment:
-        return self._finish(plan_rollback("shop", "dev", component, to, force, self.store))
+        gone_of = partial(gone, self.prober, lambda: self.engine)
+        return self.carry_out(plan_rollback("shop", "dev", component, to, force, self.store, gone_of))
 
-    def _finish(self, plan: Plan) -> Deployment:
+    def carry_out(self, plan: Plan) -> Deployment:
+        """What the worker does with a plan, to its end."""
         run, lease = self.begin(plan)
         RUNBOOKS[plan.kind](run)
         self.store.release_lease(lease)

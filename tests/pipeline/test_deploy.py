@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from datetime import timedelta
+
+import pytest
 
 from backstay.adapters.store import open_store
 from backstay.domain.deployment import DeploymentState, Wish
+from backstay.domain.release import Component, Route
 from backstay.domain.slot import Slot
 from backstay.domain.smoke import Answer
 from backstay.domain.verdict import Traffic
-from tests.pipeline.conftest import Town
+from backstay.errors import RouterError, UsageError
+from backstay.pipeline.resolve import plan_deploy
+from tests.pipeline.conftest import PUBLIC_PORT, Town
 
 BOTH_V1 = {"backend": "v1", "frontend": "v1"}
 BOTH_V2 = {"backend": "v2", "frontend": "v2"}
@@ -215,6 +222,106 @@ def test_an_abort_before_the_switch_undoes_what_was_started(town: Town) -> None:
     assert (ended.state, ended.exit_status) == (DeploymentState.ABORTED, 130)
     assert len(town.engine.containers) == 2
     assert town.serving == BOTH_V1
+
+
+def bakes(town: Town, port: int, old: set[int | None]) -> bool:
+    """Whether this port is one of d2's, and its bake has begun."""
+    return port not in old and port != PUBLIC_PORT and town.store.steps("d2")[-1].name == "bake"
+
+
+def test_components_that_hang_in_the_bake_hang_together(town: Town) -> None:
+    town.deploy("v1")
+    old = {c.port for c in town.engine.containers.values()}
+    both_asked = threading.Barrier(2)
+
+    def answer(port: int, path: str) -> Answer:
+        if not bakes(town, port, old):
+            return Answer(200)
+        both_asked.wait(30)
+        return Answer(error="no whole answer within 2 s")
+
+    town.prober.answer = answer
+    ended = town.deploy("v2")
+    assert (ended.state, ended.reason) == (
+        DeploymentState.ROLLED_BACK,
+        "backend failed 3 health probes in a row",
+    )
+    failed = [e.data["component"] for e in town.store.events("d2") if e.kind == "probe_failed"]
+    assert failed == ["backend", "frontend"] * 3
+
+
+def test_a_wish_is_heeded_while_everything_hangs(town: Town) -> None:
+    town.deploy("v1")
+    old = {c.port for c in town.engine.containers.values()}
+    let_go, answered = threading.Event(), []
+
+    def answer(port: int, path: str) -> Answer:
+        if bakes(town, port, old):
+            town.store.ask("d2", Wish.ROLLBACK)
+            answered.append(let_go.wait(30))
+        return Answer(200)
+
+    town.prober.answer = answer
+    ended = town.deploy("v2")
+    assert (ended.state, ended.automatic, answered) == (DeploymentState.ROLLED_BACK, False, [])
+    assert town.serving == BOTH_V1
+    let_go.set()
+
+
+def test_a_router_that_does_not_tell_its_counts_at_once_condemns_nobody(town: Town) -> None:
+    """A release that fails now and then, as the one before it did, which is known as soon as the router answers."""
+    town.deploy("v1")
+    town.router.traffic_of = {Slot.BLUE: Traffic(1000, 100), Slot.GREEN: Traffic(100, 10)}
+    silent, tell = [RouterError("the router's holder does not answer: timed out")] * 2, town.router.traffic
+
+    def traffic(slot: Slot, window_s: float, slow_s: float) -> Traffic:
+        if silent:
+            raise silent.pop()
+        return tell(slot, window_s, slow_s)
+
+    town.router.traffic = traffic  # type: ignore[method-assign]
+    assert town.deploy("v2").exit_status == 0
+    told = [e.message for e in town.store.events("d2") if e.kind == "router_silent"]
+    assert len(told) == 2 and all("the old slot counts as faultless" in message for message in told)
+
+
+def test_a_shared_container_that_restarted_long_ago_may_be_slow_once(town: Town) -> None:
+    town.deploy("v1")
+    [backend] = [c for c in town.engine.containers.values() if "backend" in c.name]
+    town.engine.change(backend.id, restarts=1)
+    slow = [Answer(error="no whole answer within 2 s")]
+    town.prober.answer = lambda port, path: slow.pop() if slow and port == backend.port else Answer(200)
+    assert town.deploy("v2", "frontend").exit_status == 0
+    assert not slow and town.serving == {"backend": "v1", "frontend": "v2"}
+
+
+def test_a_shared_container_that_restarts_meanwhile_is_given_up(town: Town) -> None:
+    town.deploy("v1")
+    [backend] = [c for c in town.engine.containers.values() if "backend" in c.name]
+    town.engine.change(backend.id, restarts=1)
+
+    def waits() -> bool:
+        return any(step.name == "health" for step in town.store.steps("d2"))
+
+    def crash(elapsed_s: float) -> None:
+        if waits():
+            town.engine.change(backend.id, restarts=2)
+
+    town.clock.on_tick = crash
+    town.prober.answer = lambda port, path: Answer(503 if port == backend.port and waits() else 200)
+    ended = town.deploy("v2", "frontend")
+    assert (ended.exit_status, ended.failed_step) == (20, "health")
+    assert ended.reason and "backend" in ended.reason and "before it was healthy" in ended.reason
+
+
+def test_a_route_to_a_component_that_would_not_be_there_is_refused(town: Town) -> None:
+    town.deploy("v1")
+    known = town.application
+    components = {**known.components, "admin": Component("admin", "reg/shop-admin", "", "", 9000)}
+    wider = replace(known, components=components, routes=(*known.routes, Route("/admin/", "admin")))
+    with pytest.raises(UsageError, match="the route /admin/ leads to admin") as told:
+        plan_deploy(wider, "v2", ("backend",), False, town.store, lambda image, version: "sha256:1")
+    assert told.value.hint == "deploy it too: --component backend --component admin"
 
 
 def test_deploying_one_component_shares_the_other_container(town: Town) -> None:

@@ -127,7 +127,7 @@ def test_a_missing_secret_keeps_a_container_down_and_says_so(warm: Town) -> None
     warm.engine.change(backend.container, running=False, exit_code=1)
     warm.secrets.values.pop("KEY")
     assert [d.cure for d in order(warm).left] == [Cure.START]
-    assert any("needs secrets that are missing: KEY" in line for line in told(warm))
+    assert any("secrets missing: KEY" in line for line in told(warm))
 
 
 def test_what_dead_deployments_left_goes_and_what_is_nobodys_business_stays(warm: Town) -> None:

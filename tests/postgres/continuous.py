@@ -57,7 +57,7 @@ class Protected:
     def __init__(self, world: World) -> None:
         self.primary = Server(world.postgres, 30, senders=SENDERS)
         self.home = Path(tempfile.mkdtemp(prefix="bs-pitr-"))
-        self.folder = self.home / "wal" / ENV
+        self.folder = self.home / "wal" / f"{APP}.{ENV}"
         clock = SystemClock()
         self.ports = Ports(
             open_store(self.home / "state.db", clock), PostgresTools(),

@@ -53,11 +53,16 @@ import http.server, json, os, signal, sys, threading, time
 
 VERSION = os.environ["VERSION"]
 RULES = json.load(open("rules.json"))
+BEGAN = time.monotonic()
 
 class Page(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        if self.path == "/health" and time.monotonic() - BEGAN > RULES.get("hangs_after_s", 1e9):
+            time.sleep(60)
+        while self.path == "/" and os.path.exists("../held"):
+            time.sleep(0.05)
         status = 503 if self.path == "/health" and RULES.get("sick") else 200
         body = json.dumps({"version": VERSION}).encode() if self.path == "/version" else b"<html></html>"
         self.send_response(status)
@@ -79,7 +84,7 @@ class Site(http.server.ThreadingHTTPServer):
 print("serving", VERSION, "with", os.environ["WORD"], flush=True)
 if "dies_after_s" in RULES:
     threading.Timer(RULES["dies_after_s"], lambda: os._exit(3)).start()
-signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+signal.signal(signal.SIGTERM, lambda *_: RULES.get("stubborn") or os._exit(0))
 Site(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
 """
 
@@ -142,12 +147,18 @@ class PlainApp:
         return ProcessEngine(self.home / "process")
 
     def release(self, version: str, **rules: Any) -> None:
-        """Put a version into its folder. Rules: sick, dies_after_s, migrates_for_s, migration_ends_with."""
+        """Put a version into its folder. Rules: sick, stubborn (deaf to SIGTERM), hangs_after_s, dies_after_s,
+        migrates_for_s, migration_ends_with."""
         folder = self.folder / "releases" / version
         folder.mkdir(parents=True)
         (folder / "serve.py").write_text(SERVE)
         (folder / "migrate.py").write_text(MIGRATE)
         (folder / "rules.json").write_text(json.dumps(rules))
+
+    @property
+    def held(self) -> Path:
+        """While this file is there, no version answers with its page."""
+        return self.folder / "releases" / "held"
 
     @property
     def migrations(self) -> list[str]:
@@ -196,7 +207,7 @@ class PlainApp:
 
     @property
     def router(self) -> HaproxyRouter:
-        return HaproxyRouter(self.home / "router" / f"{self.name}-dev", self.name, "dev")
+        return HaproxyRouter(self.home / "router" / f"{self.name}.dev", self.name, "dev")
 
     def reader(self) -> SqlReader:
         return open_reader(self.home / "state.db")

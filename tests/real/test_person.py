@@ -11,6 +11,7 @@ import pytest
 
 from tests.real.person import UID, PersonsShop
 from tests.real.test_rehearse import order, rehearsed
+from tests.real.workers import until_no_worker_runs
 from tests.world import World
 
 pytestmark = pytest.mark.world
@@ -27,6 +28,7 @@ def live(shop_images: World) -> Iterator[PersonsShop]:
 
 
 def owners(folder: Path) -> set[int]:
+    until_no_worker_runs(folder)
     return {path.lstat().st_uid for path in folder.rglob("*")}
 
 

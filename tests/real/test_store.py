@@ -123,7 +123,7 @@ class ControlHost:
         for pid in workers_of(self.home):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        HaproxyRouter(self.home / "router" / f"{self.shop.name}-dev", self.shop.name, "dev").stop()
+        HaproxyRouter(self.home / "router" / f"{self.shop.name}.dev", self.shop.name, "dev").stop()
 
 
 @pytest.fixture

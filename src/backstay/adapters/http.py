@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from backstay.adapters.deadline import Deadline, connected
+from backstay.domain.header import joined
 from backstay.domain.smoke import Answer, Certificate
 
 BODY_LIMIT = 1024 * 1024
@@ -37,7 +38,7 @@ class HttpProber:
         tls: bool = False,
     ) -> Answer:
         began = time.monotonic()
-        sent = {"User-Agent": "backstay", "Connection": "close", **(headers or {})}
+        sent = joined({"User-Agent": "backstay", "Connection": "close"}, headers or {})
         connection = _Connection(host, port, Deadline(deadline_s), tls)
         try:
             connection.request(method, quote(path, safe=KEPT_IN_PATHS), headers=sent)

@@ -10,7 +10,7 @@ from backstay import wiring
 from backstay.cli.context import project
 from backstay.cli.options import Settings, with_common_options
 from backstay.cli.output import put
-from backstay.domain.deployment import Deployment, DeploymentState, Wish
+from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState, Wish
 from backstay.domain.lease import Claim, claim
 from backstay.domain.step import StepRecord
 from backstay.errors import Locked, UsageError
@@ -52,7 +52,20 @@ def command(settings: Settings, environment: str) -> int:
 
 
 def _status(ended: Deployment | None) -> int:
+    """UsageError when the wish came too late, as it is when nothing is under way any more."""
+    if ended is not None and ended.state is DeploymentState.SUCCEEDED:
+        raise UsageError(
+            f"it was too late to abort: {ended.kind} {ended.version} ({ended.id}) had been proven already",
+            hint=_next(ended),
+            state=f"{ended.version} is live in {ended.environment}",
+        )
     return 0 if ended is not None and ended.state is not DeploymentState.NEEDS_ATTENTION else 21
+
+
+def _next(ended: Deployment) -> str:
+    if ended.kind is DeploymentKind.DEPLOY:
+        return f"backstay rollback {ended.environment} goes back from it"
+    return f"backstay history {ended.environment}"
 
 
 def _is_unheeded(store: Reader, active: Deployment) -> bool:

@@ -15,7 +15,7 @@ from backstay.cli.options import Settings, with_common_options
 from backstay.cli.progress import Progress
 from backstay.domain.drill import Drill, DrillKind
 from backstay.domain.duration import format_duration
-from backstay.errors import CheckFailed, ConfigError
+from backstay.errors import ConfigError
 
 if TYPE_CHECKING:
     from backstay.domain.environment import Application
@@ -129,20 +129,16 @@ def finish(settings: Settings, found: Project, store: Store, drill: Drill, faile
 def _order(found: Project, application: Application, store: Store, backup: str | None) -> RestoreDrill:
     from backstay.pipeline.drill import RestoreDrill
     from backstay.pipeline.rehearse import images_of
+    from backstay.pipeline.secret import names_of, needed
 
     environment = application.environment
     serving = store.slots(found.app, environment.name).serving
     release = store.release(serving.release) if serving is not None else None
     secrets = wiring.secrets(environment).read()
-    wanted = {
-        name for component in (release.components.values() if release else ()) for name in component.secrets
-    }
+    wanted = names_of(release.components.values() if release else ())
     if environment.database is not None:
         wanted.add(environment.database.url_secret)
-    if missing := sorted(wanted - secrets.keys()):
-        raise CheckFailed(
-            f"secrets missing: {', '.join(missing)}", hint=f"set them in {environment.secrets_file}"
-        )
+    needed(environment, secrets, wanted)
     engine = wiring.engine(found.where, environment)
     me = wiring.host().owner()
     return RestoreDrill(

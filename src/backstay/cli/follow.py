@@ -12,7 +12,7 @@ from backstay.cli.interrupt import Interrupts
 from backstay.cli.options import Settings
 from backstay.cli.output import put
 from backstay.cli.progress import Progress
-from backstay.domain.deployment import Deployment, Wish
+from backstay.domain.deployment import Deployment, DeploymentState, Wish
 from backstay.domain.lease import WATCH_S, Lease, Presence
 from backstay.domain.step import Event
 from backstay.errors import NeedsAttention
@@ -20,6 +20,7 @@ from backstay.pipeline.document import deployment_document, event_document
 from backstay.ports.store import Reader, Store
 
 POLL_S = 0.04
+TAKEOVER_S = 5.0
 INTERNAL_STATUS = 1
 
 
@@ -53,7 +54,7 @@ def follow(
             else:
                 progress.show(event)
             if until_switched and event.kind == "traffic_switched":
-                return _left_baking(settings, store, deployment, progress)
+                return _left_baking(settings, store, event, progress)
     return finish(settings, store, deployment)
 
 
@@ -77,6 +78,8 @@ def watch(
         if now.state.is_final and not mine:
             return
         if held is not None and mine and (fault := _fault(store, held)):
+            if _is_taken_over(store, now, held):
+                continue
             raise _left(now, f"the worker of deployment {deployment} {fault}")
         if not mine and not _must(store.deployment(deployment)).state.is_final:
             raise _left(now, f"nobody works on deployment {deployment} any more")
@@ -103,6 +106,17 @@ def _fault(store: Reader, held: Lease) -> str | None:
     return None
 
 
+def _is_taken_over(store: Reader, now: Deployment, held: Lease) -> bool:
+    """Whether somebody takes the place of the worker that is gone: who expressed a wish ends one that does not hear
+    it, and gets a moment to take the lease."""
+    until = time.monotonic() + TAKEOVER_S
+    while store.wish(now.id) is not None and time.monotonic() < until:
+        if store.lease(now.app, now.environment) != held:
+            return True
+        time.sleep(POLL_S)
+    return False
+
+
 def finish(settings: Settings, store: Store, deployment: str) -> int:
     """Print the last line; returns the exit status of the deployment."""
     ended = _must(store.deployment(deployment))
@@ -114,10 +128,15 @@ def finish(settings: Settings, store: Store, deployment: str) -> int:
     return INTERNAL_STATUS if ended.exit_status is None else ended.exit_status
 
 
-def _left_baking(settings: Settings, store: Store, deployment: str, progress: Progress) -> int:
-    now = _must(store.deployment(deployment))
+def _left_baking(settings: Settings, store: Store, switched: Event, progress: Progress) -> int:
+    """The last word of who waits for the switch alone: the worker may not have recorded yet what its event says."""
+    now = _must(store.deployment(switched.deployment))
+    if now.state.is_final:
+        return finish(settings, store, now.id)
     if settings.json:
-        put(json.dumps(deployment_document(now, store.steps(deployment))))
+        document = deployment_document(now, store.steps(now.id))
+        known = {"state": DeploymentState.BAKING.value, "switch_s": switched.data.get("switch_s")}
+        put(json.dumps({**document, **known, "exit_status": 0}))
     else:
         progress.say(f"traffic moved; the bake goes on: backstay attach {now.environment}")
     return 0

@@ -12,7 +12,7 @@ from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, unused_option, with_common_options
 from backstay.cli.progress import Progress
 from backstay.domain.duration import format_duration
-from backstay.errors import CheckFailed, ConfigError, UsageError
+from backstay.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from backstay.domain.backup import Backup
@@ -87,6 +87,7 @@ def _plan(
 def _backup(world: World, application: Application, id_: str | None, version: str, tell: _Shown) -> Backup:
     """The backup that was named, or one made now: the data as they are."""
     from backstay.pipeline.backup import back_up, order_of
+    from backstay.pipeline.secret import needed
 
     environment = application.environment
     if id_ is not None:
@@ -97,36 +98,23 @@ def _backup(world: World, application: Application, id_: str | None, version: st
             f"there is no backup {id_!r} of {environment.name}",
             hint=f"backstay backup list {environment.name}",
         )
-    source, secrets = environment.database, world.secrets.read()
-    if source is None or source.backup_url_secret not in secrets:
-        raise CheckFailed(
-            f"secrets missing: {source.backup_url_secret if source else 'of the database'}",
-            hint=f"set them in {environment.secrets_file}",
-        )
-    order = order_of(environment, secrets[source.backup_url_secret], f"to rehearse {version}")
+    assert environment.database is not None
+    [url] = needed(environment, world.secrets.read(), [environment.database.backup_url_secret]).values()
+    order = order_of(environment, url, f"to rehearse {version}")
     return back_up(world, order, world.store.record_backup, tell)
 
 
 def _order(world: World, application: Application, plan: Plan) -> RehearsalOrder:
     from backstay.pipeline.rehearse import images_of
+    from backstay.pipeline.secret import names_of, needed
     from backstay.pipeline.trial import RehearsalOrder
-    from backstay.ports.engine import Login
 
     environment = application.environment
     secrets = world.secrets.read()
-    wanted = {name for component in plan.release.components.values() for name in component.secrets}
     source = environment.database
-    wanted |= {source.url_secret} if source else set()
-    if missing := sorted(wanted - secrets.keys()):
-        raise CheckFailed(
-            f"secrets missing: {', '.join(missing)}", hint=f"set them in {environment.secrets_file}"
-        )
-    registry = environment.registry
-    login = (
-        Login(secrets[registry.username_secret].reveal(), secrets[registry.password_secret])
-        if registry
-        else None
-    )
+    wanted = names_of(plan.release.components.values()) | ({source.url_secret} if source else set())
+    needed(environment, secrets, wanted)
+    login = wiring.registry_login(environment)
     previous = plan.previous
     return RehearsalOrder(
         environment=environment,

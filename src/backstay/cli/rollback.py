@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from backstay import wiring
 from backstay.cli.context import Project, project
 from backstay.cli.options import Settings, with_common_options
-from backstay.domain.deployment import Deployment, DeploymentState, Wish
+from backstay.cli.output import put
+from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState, Wish
 from backstay.domain.lease import Lease, Presence
+from backstay.domain.step import StepState
 from backstay.errors import Locked
 from backstay.ports.store import Reader, Store
+
+if TYPE_CHECKING:
+    from backstay.domain.environment import Environment
+    from backstay.domain.plan import Plan
 
 EPILOG = """\b
 Examples:
@@ -45,8 +53,14 @@ def command(
     if dry_run:
         return _show(settings, found, environment, component, to, force)
     active = _active(found.reader(), found.app, environment)
-    if active is not None and component == "all" and to is None:
-        return _reverse(settings, found, found.store(), active)
+    if active is not None and active.kind is DeploymentKind.DEPLOY and component == "all" and to is None:
+        store = found.store()
+        status = _reverse(settings, found, store, active)
+        if status is not None:
+            return status
+        store.close()
+        if not settings.quiet:
+            put(f"{active.version} had been proven already; going back from it …", err=True)
     return _begin(settings, found, environment, component, to, force)
 
 
@@ -57,7 +71,6 @@ def _begin(
     from backstay.cli.follow import follow
     from backstay.cli.interrupt import Interrupts
     from backstay.cli.launch import Prepared, wait_quietly
-    from backstay.pipeline.resolve import plan_rollback
 
     id_, application = new_id(), found.application(environment)
     with Interrupts(environment) as interrupts:
@@ -65,7 +78,8 @@ def _begin(
             store = found.store()
             starting = worker.beginner(store)
             starting.recover(found.app, environment, lambda dead: wait_quietly(store, dead))
-            plan = plan_rollback(found.app, environment, component, to, force, store)
+            plan = _plan(found, environment, component, to, force, store)
+            _refuse_without_secrets(application.environment, plan)
             interrupts.begin()
             begin(settings, starting, id_, found, application, plan)
         return follow(settings, store, id_, interrupts)
@@ -75,10 +89,28 @@ def _show(
     settings: Settings, found: Project, environment: str, component: str, to: str | None, force: bool
 ) -> int:
     from backstay.cli.plan import show_plan
-    from backstay.pipeline.resolve import plan_rollback
 
-    plan = plan_rollback(found.app, environment, component, to, force, found.reader())
+    plan = _plan(found, environment, component, to, force, found.reader())
     return show_plan(settings, found.application(environment), plan)
+
+
+def _plan(
+    found: Project, environment: str, component: str, to: str | None, force: bool, store: Reader
+) -> Plan:
+    from backstay.pipeline.resolve import plan_rollback
+    from backstay.pipeline.standby import gone
+
+    engine_of = partial(wiring.live_engine, found.where, store, found.app, environment)
+    gone_of = partial(gone, wiring.prober(), engine_of)
+    return plan_rollback(found.app, environment, component, to, force, store, gone_of)
+
+
+def _refuse_without_secrets(environment: Environment, plan: Plan) -> None:
+    """CheckFailed when a container would have to start without a secret that its release knows."""
+    from backstay.pipeline.secret import names_of, needed
+
+    if names := names_of(plan.release.components[name] for name in plan.new_components):
+        needed(environment, wiring.secrets(environment).read(), names)
 
 
 def _active(store: Reader, app: str, environment: str) -> Deployment | None:
@@ -89,8 +121,11 @@ def _active(store: Reader, app: str, environment: str) -> Deployment | None:
     return store.deployment(held.deployment)
 
 
-def _reverse(settings: Settings, found: Project, store: Store, active: Deployment) -> int:
-    """Ask the baking worker to flip back; take over when it does not answer. Locked before the switch."""
+def _reverse(settings: Settings, found: Project, store: Store, active: Deployment) -> int | None:
+    """Ask the baking worker to flip back; take over when it does not answer. Locked before the switch.
+
+    None when it came too late: the release was proven by then, and what is left is to go back from it.
+    """
     from backstay.cli.follow import follow
     from backstay.cli.interrupt import Interrupts
 
@@ -101,21 +136,29 @@ def _reverse(settings: Settings, found: Project, store: Store, active: Deploymen
             hint=f"backstay abort {active.environment} stops it; the old release serves",
             state="nothing was changed",
         )
-    store.ask(active.id, Wish.ROLLBACK)
-    if not _acknowledged(store, active.id):
-        from backstay.cli.launch import beginner
-
-        held = store.lease(found.app, active.environment)
-        if held is not None and held.deployment == active.id and _is_of_this_host(held):
-            wiring.host().end(held.owner)
-            beginner(found.where, store, found.receivers(active.environment)).recover(
-                found.app, active.environment, lambda dead: None
-            )
+    if not _is_proven(store, active.id):
+        store.ask(active.id, Wish.ROLLBACK)
+        if not _acknowledged(store, active.id):
+            _take_over(found, store, active)
     with Interrupts(active.environment, begun=True, asked=True) as interrupts:
         follow(settings, store, active.id, interrupts, after=seen)
     ended = store.deployment(active.id)
+    if ended is not None and ended.state is DeploymentState.SUCCEEDED:
+        return None
     reversed_ = ended is not None and ended.state in (DeploymentState.ROLLED_BACK, DeploymentState.FAILED)
     return 0 if reversed_ else 21
+
+
+def _take_over(found: Project, store: Store, active: Deployment) -> None:
+    """End a worker of this host that does not hear, and let a recovery heed the wish in its place."""
+    from backstay.cli.launch import beginner
+
+    held = store.lease(found.app, active.environment)
+    if held is not None and held.deployment == active.id and _is_of_this_host(held):
+        wiring.host().end(held.owner)
+        beginner(found.where, store, found.receivers(active.environment)).recover(
+            found.app, active.environment, lambda dead: None
+        )
 
 
 def _is_of_this_host(held: Lease) -> bool:
@@ -123,11 +166,19 @@ def _is_of_this_host(held: Lease) -> bool:
     return wiring.host().presence(held.owner) is not Presence.UNKNOWN
 
 
-def _acknowledged(store: Store, deployment: str) -> bool:
+def _is_proven(store: Reader, deployment: str) -> bool:
+    """Whether its bake is over, after which its worker only tidies up and hears of no wish."""
+    return any(s.name == "bake" and s.state is StepState.DONE for s in store.steps(deployment))
+
+
+def _acknowledged(store: Reader, deployment: str) -> bool:
+    """Whether its worker reverses it, or has no need to be ended: it is at its end."""
     deadline = time.monotonic() + ACKNOWLEDGE_S
     while time.monotonic() < deadline:
         now = store.deployment(deployment)
         if now is None or now.state.is_final:
+            return True
+        if _is_proven(store, deployment):
             return True
         if any(e.kind == "reversal_started" for e in store.events(deployment)):
             return True

@@ -12,6 +12,7 @@ from typing import Any, Final
 from backstay.config import values
 from backstay.config.document import Document
 from backstay.config.problem import KeyPath, Problem, suggestion
+from backstay.domain.header import equal_names
 
 STORE_SCHEMES: Final = ("sqlite", "postgresql+psycopg", "postgresql", "postgres")
 
@@ -68,6 +69,7 @@ def _components(document: Document) -> Iterator[Problem]:
                     (*at, "secrets", index), f"{secret} is in env too; keep one of them", value=True
                 )
         yield from _health(document, (*at, "health"))
+        yield from _headers(document, (*at, "health", "headers"))
 
 
 def _health(document: Document, at: KeyPath) -> Iterator[Problem]:
@@ -79,6 +81,15 @@ def _health(document: Document, at: KeyPath) -> Iterator[Problem]:
     if interval >= deadline:
         known = "interval" if document.get(*at, "interval") is not None else "deadline"
         yield document.problem((*at, known), "the interval must be shorter than the deadline", value=True)
+
+
+def _headers(document: Document, at: KeyPath) -> Iterator[Problem]:
+    """HTTP takes names that differ in case alone for the same."""
+    for name, first in equal_names(document.mapping(*at)).items():
+        line = document.position((*at, first)).line
+        yield document.problem(
+            (*at, name), f"the same header twice; it is at line {line} already, as {first}"
+        )
 
 
 def _twice(document: Document, at: KeyPath, identity: Callable[[str], str]) -> Iterator[Problem]:
@@ -103,6 +114,8 @@ def _smoke(document: Document) -> Iterator[Problem]:
             first = document.position(("smoke", seen[name], "name")).line
             message = f"the same name twice; it is at line {first} already"
             yield document.problem(("smoke", index, "name"), message, value=True)
+        yield from _headers(document, ("smoke", index, "headers"))
+        yield from _headers(document, ("smoke", index, "expect", "header"))
 
 
 def _secrets(document: Document) -> Iterator[Problem]:

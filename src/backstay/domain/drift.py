@@ -15,6 +15,7 @@ class Cure(StrEnum):
 
     ENSURE_ROUTER = "the router is started again"
     LOAD_ROUTER = "the router is told the addresses again"
+    LISTEN = "the router listens there again, and nowhere else"
     FLIP = "the traffic is sent there"
     START = "it is started again"
     READDRESS = "its new port is recorded, and the router told"
@@ -23,7 +24,8 @@ class Cure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SeenRouter:
-    """The router as it is. `kept`: somebody is there who would start it again; weights in percent."""
+    """The router as it is. `kept`: somebody is there who would start it again; weights in percent. `binds`: where it
+    listens, None when nobody tells."""
 
     running: bool
     kept: bool = True
@@ -32,6 +34,7 @@ class SeenRouter:
     addresses: Mapping[Slot, Mapping[str, str]] = field(default_factory=dict)
     up: Mapping[Slot, frozenset[str]] = field(default_factory=dict)
     held: str | None = None
+    binds: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +62,25 @@ class Drift:
 
 
 def drifts(
-    slots: Slots, router: SeenRouter, containers: Mapping[str, SeenContainer | None], *, settled: bool = True
+    slots: Slots,
+    router: SeenRouter,
+    containers: Mapping[str, SeenContainer | None],
+    *,
+    settled: bool = True,
+    binds: frozenset[str] = frozenset(),
 ) -> list[Drift]:
     """Every difference, the most pressing first. `containers` has those that the engine was asked for and told of,
-    None when it has none such; one that is absent is not judged.
+    None when it has none such; one that is absent is not judged. `binds`: where the router is to listen; not judged
+    when empty.
 
-    Not `settled`, a deployment is under way: then only the live slot is compared, for the other one is being changed.
+    Not `settled`, a deployment is under way: then only the live slot is compared, for the other one, and where the
+    router listens, is being changed.
     """
     if slots.live is None:
         return []
     found = [*_of_router(slots, router, settled=settled)]
+    if settled and router.running:
+        found += _of_binds(binds, router.binds)
     for slot in (slots.live, slots.live.other) if settled else (slots.live,):
         if mapping := slots.mappings.get(slot):
             found += _of_containers(slot, mapping, containers, is_live=slot is slots.live)
@@ -97,6 +109,11 @@ def _of_router(slots: Slots, seen: SeenRouter, *, settled: bool) -> Iterator[Dri
     down = sorted(set(slots.mappings[live].placements) - seen.up.get(live, frozenset()))
     if live in slots.mappings and down:
         yield Drift("router servers", "all up", f"down: {', '.join(down)}", None, live)
+
+
+def _of_binds(wanted: frozenset[str], seen: frozenset[str] | None) -> Iterator[Drift]:
+    if wanted and seen is not None and wanted != seen:
+        yield Drift("router binds", ", ".join(sorted(wanted)), ", ".join(sorted(seen)) or "none", Cure.LISTEN)
 
 
 def _of_addresses(slot: Slot, mapping: SlotMapping, addresses: Mapping[str, str]) -> Iterator[Drift]:

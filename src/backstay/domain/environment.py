@@ -26,6 +26,16 @@ class Bind:
         return f"{self.host or '*'}:{self.port}"
 
     @property
+    def address(self) -> str:
+        """As text, the same for whatever listens at the same address: every one may be written in two ways."""
+        return f"{'*' if self.is_every else self.host}:{self.port}"
+
+    @property
+    def is_every(self) -> bool:
+        """Whether it is every IPv4 address of the host."""
+        return self.host in ("", "0.0.0.0")
+
+    @property
     def is_loopback(self) -> bool:
         return self.host.startswith("127.") or self.host in ("localhost", "::1")
 
@@ -101,6 +111,12 @@ class Environment:
     cors: tuple[str, ...] = ()
     schedule: Schedule = field(default_factory=Schedule)
     continuous: Continuous | None = None
+
+    def binds(self, gateway: str | None) -> tuple[Bind, ...]:
+        """Where the router listens: as configured, and on the network's gateway for calls between components."""
+        if gateway is None or self.bind.is_every or self.bind.host in ("::", gateway):
+            return (self.bind,)
+        return (self.bind, Bind(gateway, self.bind.port))
 
 
 @dataclass(frozen=True, slots=True)

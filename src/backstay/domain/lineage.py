@@ -13,29 +13,31 @@ from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentSta
 from backstay.domain.release import Component, Release
 
 
-def lineage(history: Iterable[Deployment]) -> list[str]:
+def lineage(history: Sequence[Deployment], live: str | None = None) -> list[str]:
     """Release ids that served and still stand, oldest first; the last one is live.
 
     `history` is in order of time. A rollback takes away the release it replaced and everything after its target,
     so going back twice goes back two releases instead of to and fro; so does a restore that brings a release along.
+
+    `live` is what serves as the slots have it. One that was never proven (its deployment needs attention) comes last,
+    as if it had been; None asks of the history alone.
     """
     served: list[str] = []
     for deployment in history:
-        if deployment.state is not DeploymentState.SUCCEEDED or deployment.release is None:
-            continue
-        if deployment.kind in (DeploymentKind.ROLLBACK, DeploymentKind.RESTORE):
-            if deployment.release in served:
-                del served[_last(served, deployment.release) :]
-            elif served:
-                served.pop()
-        if not served or served[-1] != deployment.release:
-            served.append(deployment.release)
-    return served
+        if deployment.state is DeploymentState.SUCCEEDED:
+            served = _after(served, deployment)
+    if live is None or served[-1:] == [live]:
+        return served
+    unproven = (
+        d for d in reversed(history) if d.release == live and d.state is DeploymentState.NEEDS_ATTENTION
+    )
+    made = next(unproven, None)
+    return [*served, live] if made is None else _after(served, made)
 
 
-def previous_release(history: Iterable[Deployment]) -> str | None:
+def previous_release(history: Sequence[Deployment], live: str | None = None) -> str | None:
     """The release id a plain `rollback` goes to, or None when there is none."""
-    served = lineage(history)
+    served = lineage(history, live)
     return served[-2] if len(served) > 1 else None
 
 
@@ -61,6 +63,19 @@ def untried_pairs(release: Release, served: Iterable[Release]) -> list[tuple[Com
     }
     pairs = combinations(release.components.values(), 2)
     return [(one, other) for one, other in pairs if frozenset((one.digest, other.digest)) not in known]
+
+
+def _after(served: Sequence[str], deployment: Deployment) -> list[str]:
+    """What stands once this deployment's release is live."""
+    release, standing = deployment.release, list(served)
+    if release is None:
+        return standing
+    if deployment.kind in (DeploymentKind.ROLLBACK, DeploymentKind.RESTORE):
+        if release in standing:
+            del standing[_last(standing, release) :]
+        elif standing:
+            standing.pop()
+    return standing if standing[-1:] == [release] else [*standing, release]
 
 
 def _last(served: Sequence[str], release: str) -> int:

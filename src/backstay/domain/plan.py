@@ -10,7 +10,7 @@ from backstay.domain.deployment import DeploymentKind
 from backstay.domain.environment import Environment
 from backstay.domain.policy import BackupRule
 from backstay.domain.release import Release
-from backstay.domain.slot import Slot, Slots
+from backstay.domain.slot import Slot, SlotMapping, Slots
 
 
 class Origin(StrEnum):
@@ -54,8 +54,11 @@ class Plan:
 
     @property
     def is_warm(self) -> bool:
-        """Whether the release stands ready in the other slot, so that one router command is enough."""
-        return all(origin is Origin.STANDBY for origin in self.origins.values())
+        """Whether the release stands ready in the other slot, so that one router command is enough. Its containers
+        alone do not tell: another release of the same ones has other routes."""
+        standby = self.before.standby
+        stands = standby is not None and standby.release == self.release.id
+        return stands and all(origin is Origin.STANDBY for origin in self.origins.values())
 
     @property
     def new_components(self) -> tuple[str, ...]:
@@ -106,22 +109,27 @@ def deploy_origins(release: Release, only: tuple[str, ...], slots: Slots) -> dic
 
 
 def rollback_origins(
-    release: Release, live: Release, standby: Release | None, slots: Slots
+    release: Release,
+    live: Release,
+    standby: Release | None,
+    slots: Slots,
+    gone: frozenset[str] = frozenset(),
 ) -> dict[str, Origin]:
     """Origins for a rollback: the live container where nothing changes, the standby one where it is the same
-    component, else a new one from the recorded digest."""
+    component, else a new one from the recorded digest. `gone`: ids of containers that the engine has no more."""
+
+    def stands(mapping: SlotMapping | None, name: str) -> bool:
+        placement = mapping.placements.get(name) if mapping else None
+        return placement is not None and placement.container not in gone
+
     origins = {}
     for name, component in release.components.items():
-        if standby is not None and release.id == standby.id:
+        ready = standby if stands(slots.standby, name) else None
+        if ready is not None and ready.id == release.id:
             origins[name] = Origin.STANDBY
-        elif live.components.get(name) == component and slots.serving and name in slots.serving.placements:
+        elif live.components.get(name) == component and stands(slots.serving, name):
             origins[name] = Origin.LIVE
-        elif (
-            standby is not None
-            and standby.components.get(name) == component
-            and slots.standby is not None
-            and name in slots.standby.placements
-        ):
+        elif ready is not None and ready.components.get(name) == component:
             origins[name] = Origin.STANDBY
         else:
             origins[name] = Origin.NEW

@@ -232,6 +232,12 @@ def culprit(journal: Sequence[StepRecord]) -> StepRecord | None:
     return None
 
 
+def has_settled(kind: DeploymentKind, journal: Sequence[StepRecord]) -> bool:
+    """Whether a deployment was proven and its tidying begun: what it displaced is of no use to it any more."""
+    proven = any(r.name == PROOFS[kind] and r.state is StepState.DONE for r in journal)
+    return proven and any(r.name == "retire" for r in journal)
+
+
 def unreadable(recorded: Mapping[str, Any], journal: Sequence[StepRecord], version: str) -> str | None:
     """Why this program, `version`, must leave a deployment alone; None when it understands its whole journal.
 

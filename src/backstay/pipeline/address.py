@@ -8,6 +8,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from backstay.domain import kinds
+from backstay.domain.header import joined
 from backstay.domain.kinds import does_not_apply
 from backstay.domain.smoke import Answer, Finding, Kind, SmokeTest
 from backstay.errors import UsageError
@@ -72,7 +73,7 @@ def ask_address(prober: Prober, address: Address) -> Ask:
     def ask(test: SmokeTest) -> Answer:
         return prober.ask(
             address.host, address.port, address.base + test.path, method=test.method,
-            headers={"Host": host, **test.headers}, deadline_s=test.deadline_s, tls=address.tls,
+            headers=joined({"Host": host}, test.headers), deadline_s=test.deadline_s, tls=address.tls,
         )  # fmt: skip
 
     return ask

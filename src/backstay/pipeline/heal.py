@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from backstay.domain.drift import Cure, Drift, SeenContainer, drifts
+from backstay.domain.environment import Environment
 from backstay.domain.slot import Placement, Slot, SlotMapping, Slots
 from backstay.errors import BackstayError, EngineError, LeaseLost, StepFailed
+from backstay.pipeline.binds import Binds, expected_binds, known_gateways, listen, recorded_binds
 from backstay.pipeline.probe import first_sick
-from backstay.pipeline.routes import known_gateway, routes_of
+from backstay.pipeline.routes import routes_of
 from backstay.pipeline.run import Run
 from backstay.pipeline.seen import seen_container, seen_router
 from backstay.pipeline.steps.start import spec_of
@@ -58,7 +60,10 @@ def look(run: Run, *, whole: bool = True) -> list[Drift]:
     slots = run.slots
     mappings = [m for slot, m in slots.mappings.items() if whole or slot is slots.live]
     containers, trouble = _see_containers(run.world.engine, mappings)
-    return trouble + drifts(slots, seen_router(run.world.router.state()), containers, settled=whole)
+    environment, engine = run.environment, None if trouble else run.world.engine
+    binds = expected_binds(run.world.store, engine, environment.app, environment.name)
+    seen = seen_router(run.world.router.state())
+    return trouble + drifts(slots, seen, containers, settled=whole, binds=binds)
 
 
 def _see_containers(
@@ -108,7 +113,9 @@ def patience_s(run: Run, mapping: SlotMapping, *, started: bool) -> float:
 
 # ---- inside
 
-_ROUTER_CURES = frozenset({Cure.ENSURE_ROUTER, Cure.LOAD_ROUTER, Cure.FLIP, Cure.READDRESS, Cure.FORGET})
+_ROUTER_CURES = frozenset(
+    {Cure.ENSURE_ROUTER, Cure.LISTEN, Cure.LOAD_ROUTER, Cure.FLIP, Cure.READDRESS, Cure.FORGET}
+)
 
 
 def _mend_containers(run: Run, found: Sequence[Drift]) -> bool:
@@ -140,9 +147,6 @@ def _start(run: Run, mapping: SlotMapping, component: str, container: Container)
     known = release.components.get(component) if release else None
     if known is None:
         raise StepFailed(f"the release of {container.name} is not on record")
-    missing = [key for key in known.secrets if key not in run.secrets]
-    if missing:
-        raise StepFailed(f"{container.name} needs secrets that are missing: {', '.join(missing)}")
     again = run.world.engine.run(spec_of(run, known, container.name, container.image, container.labels))
     run.tell("container_started", f"{again.name} was not running; it was started again")
 
@@ -165,7 +169,7 @@ def _mend_router(run: Run) -> None:
     """Start it where it is missing, tell it what stands where, and send the traffic where the records say."""
     world, slots = run.world, run.slots
     state = world.router.state()
-    world.router.ensure(run.binds(_gateway(run)), run.nonce, run.token)
+    listen(run, _binds(run))
     world.router.load(routes_of(run, slots), run.token)
     state = world.router.state()
     live, serving = slots.live, slots.serving
@@ -177,16 +181,23 @@ def _mend_router(run: Run) -> None:
     world.router.switch(live, run.token)
 
 
-def _gateway(run: Run) -> str | None:
-    """The gateway of the network, where components call each other; as last known when the engine does not answer."""
-    environment = run.environment
-    try:
-        network = run.world.engine.network(
-            environment.network, create=environment.owns_network, labels=run.labels()
-        )
-    except EngineError:
-        return known_gateway(run)
-    return network.gateway
+def _binds(run: Run) -> Binds:
+    """Where the router is to listen: the one that set it up last says so, which need not be the one that serves. A
+    network's gateway is as last known when the engine does not answer."""
+    store, app, name = run.world.store, run.environment.app, run.environment.name
+    known = known_gateways(store, app, name)
+
+    def gateway_of(settings: Environment) -> str | None:
+        try:
+            network = run.world.engine.network(
+                settings.network, create=settings.owns_network, labels=run.labels()
+            )
+        except EngineError:
+            return known(settings)
+        return network.gateway
+
+    found = recorded_binds(store, app, name, gateway_of)
+    return found or Binds(run.environment.binds(gateway_of(run.environment)))
 
 
 def _await_live(run: Run, started: bool) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from backstay.domain.restore import Mark, Role, renamed
 from backstay.domain.secret import Secret
-from backstay.domain.step import StepState
 from backstay.errors import ConfigError
 from backstay.pipeline.redirect import database_of
 from backstay.pipeline.run import Run
@@ -55,15 +54,10 @@ def live_of(run: Run) -> Live:
             f"{run.environment.app} has no database",
             hint="name it in backstay.yml: database: {url_secret: NAME_OF_THE_SECRET}",
         )
-    admin = run.secrets[source.admin]
+    [admin] = run.secrets_for([source.admin]).values()
     return Live(run, admin, database_of(admin), run.world.clusters.at(admin, run.id))
 
 
 def has_begun(run: Run, step: str) -> bool:
     """Whether the journal has the step at all."""
     return any(record.name == step for record in run.world.store.steps(run.id))
-
-
-def is_open_to_all(run: Run) -> bool:
-    """Whether requests were let through to the new release, so that people may have written."""
-    return any(r.name == "open" and r.state is not StepState.UNDONE for r in run.world.store.steps(run.id))

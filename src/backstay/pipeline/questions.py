@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from backstay.domain import kinds
 from backstay.domain.environment import Environment
+from backstay.domain.header import joined
 from backstay.domain.kinds import FOREIGN_ORIGIN, does_not_apply
 from backstay.domain.release import Component, Release
 from backstay.domain.smoke import ESSENTIAL, Answer, Finding, Kind, SmokeTest
@@ -188,10 +189,10 @@ def cors_keys(origins: Sequence[str]) -> list[tuple[str, str]]:
 
 def cors_request(test: SmokeTest, method: str, origin: str) -> SmokeTest:
     """A preflight (OPTIONS) or the request itself, as a browser on `origin` sends it."""
-    headers = {**test.headers, "Origin": origin}
+    asked = {"Origin": origin}
     if method == "OPTIONS":
-        headers["Access-Control-Request-Method"] = "GET"
-    return replace(test, method=method, headers=headers)
+        asked["Access-Control-Request-Method"] = "GET"
+    return replace(test, method=method, headers=joined(test.headers, asked))
 
 
 def look(kind: Kind, looked: Look | None, otherwise: str) -> Question:

@@ -28,13 +28,13 @@ from backstay.errors import (
     RouterError,
     StepFailed,
 )
+from backstay.pipeline.binds import known_gateways, listen, recorded_binds
 from backstay.pipeline.deploy import BAKE, OPEN, PUBLIC_SMOKE, RETIRE, STEPS, SWITCH
 from backstay.pipeline.heal import answers, patience_s, revive
 from backstay.pipeline.left import STARTED, refuse_unreadable, tries
 from backstay.pipeline.observe import observe, standing, story_of
 from backstay.pipeline.outcome import fail, needs_attention, stay, succeed
 from backstay.pipeline.rollback import prove
-from backstay.pipeline.routes import known_gateway
 from backstay.pipeline.run import RolledBackByHand, Run, WorkerDied
 from backstay.pipeline.saga import Saga
 
@@ -153,11 +153,13 @@ def _open(saga: Saga) -> bool:
 
 def _have_router(run: Run) -> None:
     """The router, up and obeying us. One that cannot be had is a fact to decide from, not an error."""
-    gateway = known_gateway(run)
-    if gateway is None:
+    store, environment = run.world.store, run.environment
+    known = known_gateways(store, environment.app, environment.name)
+    binds = recorded_binds(store, environment.app, environment.name, known)
+    if binds is None or known(environment) is None:
         return
     try:
-        run.world.router.ensure(run.binds(gateway), run.nonce, run.token)
+        listen(run, binds)
     except RouterError as error:
         run.tell("router_silent", error.message)
 

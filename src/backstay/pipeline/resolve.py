@@ -11,12 +11,20 @@ from backstay.domain.environment import Application
 from backstay.domain.lineage import is_quarantined, lineage, previous_release, untried_pairs
 from backstay.domain.plan import Origin, Plan, Restoration, deploy_origins, rollback_origins
 from backstay.domain.release import Component, Release
-from backstay.domain.slot import Slots
+from backstay.domain.slot import SlotMapping, Slots
+from backstay.domain.step import StepRecord
 from backstay.errors import CheckFailed, EngineError, NotAllowed, UsageError
 from backstay.ports.store import Reader
 
 DigestOf = Callable[[str, str], str]
 """`(image, version)` to manifest digest; raises RegistryError."""
+
+GoneOf = Callable[[SlotMapping, Release], frozenset[str]]
+"""A slot and its release to the ids of its containers that are there no more (`pipeline.standby.gone`)."""
+
+
+def _all_there(mapping: SlotMapping, release: Release) -> frozenset[str]:
+    return frozenset()
 
 
 def plan_deploy(
@@ -53,6 +61,7 @@ def plan_deploy(
         else {}
     )
     release = Release(environment.app, version, {}, application.routes).with_components({**kept, **pinned})
+    _refuse_unknown_route(release, only)
     if not force and (bad := is_quarantined(release.id, store.history(environment.app, environment.name))):
         raise NotAllowed(
             f"{version} was reversed automatically in deployment {bad.id}: {bad.reason}",
@@ -62,13 +71,31 @@ def plan_deploy(
     return Plan(DeploymentKind.DEPLOY, release, live, deploy_origins(release, only, slots), slots)
 
 
+def _refuse_unknown_route(release: Release, only: tuple[str, ...]) -> None:
+    """A component that is new in the file comes along, or the router could lead nobody to it."""
+    strange = [route for route in release.routes if route.component not in release.components]
+    if strange:
+        name = strange[0].component
+        raise UsageError(
+            f"the route {strange[0].path} leads to {name}, which is not live yet and would not be deployed",
+            hint=f"deploy it too: {' '.join(f'--component {each}' for each in (*only, name))}",
+        )
+
+
 def plan_rollback(
-    application_name: str, environment: str, component: str, to: str | None, force: bool, store: Reader
+    application_name: str,
+    environment: str,
+    component: str,
+    to: str | None,
+    force: bool,
+    store: Reader,
+    gone_of: GoneOf = _all_there,
 ) -> Plan:
     """Plan a rollback to the previous release, or to the newest one with version `to`.
 
-    `component` is `all` or a component's name. Raises UsageError when there is nothing to go back to, and
-    CheckFailed when components would meet that never served together, unless `force`.
+    `component` is `all` or a component's name; `gone_of` is asked when the standby slot would be used. Raises
+    UsageError when there is nothing to go back to, and CheckFailed when components would meet that never served
+    together, unless `force`.
     """
     slots = store.slots(application_name, environment)
     live = live_release(store, slots)
@@ -90,6 +117,8 @@ def plan_rollback(
         _refuse_other_schema(earlier, environment, history, store)
     standby = store.release(slots.standby.release) if slots.standby else None
     origins = rollback_origins(release, live, standby, slots)
+    if slots.standby is not None and standby is not None and Origin.STANDBY in origins.values():
+        origins = rollback_origins(release, live, standby, slots, gone_of(slots.standby, standby))
     return Plan(DeploymentKind.ROLLBACK, release, live, origins, slots)
 
 
@@ -123,21 +152,28 @@ def plan_restore(
 def _refuse_other_schema(
     earlier: Release, environment: str, history: Sequence[Deployment], store: Reader
 ) -> None:
-    """Refuse to go back over a migration that needed a maintenance window: the earlier release knew another schema."""
+    """Refuse to go back over a migration that needed a maintenance window: the earlier release knew another schema.
+
+    One that was not taken back counts also where its release was never proven.
+    """
     for deployment in reversed(history):
-        if deployment.state is not DeploymentState.SUCCEEDED:
-            continue
-        if deployment.release == earlier.id:
+        proven = deployment.state is DeploymentState.SUCCEEDED
+        if proven and deployment.release == earlier.id:
             return
-        if deployment.kind is DeploymentKind.DEPLOY and any(
-            s.name == "open" for s in store.steps(deployment.id)
-        ):
+        if not proven and deployment.state is not DeploymentState.NEEDS_ATTENTION:
+            continue
+        if deployment.kind is DeploymentKind.DEPLOY and _has_other_schema(store.steps(deployment.id)):
             raise CheckFailed(
                 f"{deployment.version} changed the database in a way that {earlier.version} cannot live with",
                 hint=f"backstay backup restore {environment} ID --version {earlier.version} brings both back, and "
                 "names what would be lost; --force goes back without the database",
                 state="nothing was changed",
             )
+
+
+def _has_other_schema(steps: Sequence[StepRecord]) -> bool:
+    """Whether a maintenance window changed the database, and what stood before it was not brought back."""
+    return any(step.name in ("copy", "open") and step.state.may_have_effect for step in steps)
 
 
 def _refuse_untried(
@@ -165,11 +201,11 @@ def _target(
 ) -> Release:
     """The earlier release to take from: `to` by version, else the previous one (for a component: the newest
     earlier one in which that component differs)."""
-    served = [r for r in map(store.release, reversed(lineage(history)[:-1])) if r is not None]
+    served = [r for r in map(store.release, reversed(lineage(history, live.id)[:-1])) if r is not None]
     if to is not None:
         return _served(history, to, component, store)
     if component == "all":
-        previous = previous_release(history)
+        previous = previous_release(history, live.id)
         release = store.release(previous) if previous else None
         if release is not None:
             return release

@@ -1,13 +1,10 @@
-"""What the router must know of the slots, and of the network."""
+"""What the router must know of the slots."""
 
 from __future__ import annotations
 
 from backstay.domain.slot import Slot, Slots
 from backstay.pipeline.run import Run
 from backstay.ports.router import SlotRoutes, Upstream
-
-ROUTER = "router"
-"""The step that finds the gateway."""
 
 
 def routes_of(run: Run, slots: Slots) -> dict[Slot, SlotRoutes]:
@@ -25,14 +22,3 @@ def routes_of(run: Run, slots: Slots) -> dict[Slot, SlotRoutes]:
         }
         routes[slot] = SlotRoutes(release.routes, upstreams)
     return routes
-
-
-def known_gateway(run: Run) -> str | None:
-    """The network's gateway as this deployment found it, else as the one that serves did; None when neither did."""
-    serving = run.plan.before.serving
-    for deployment in (run.id, serving.deployment if serving else None):
-        journal = run.world.store.steps(deployment) if deployment else []
-        for record in journal:
-            if record.name == ROUTER and (gateway := record.result.get("gateway")):
-                return str(gateway)
-    return None

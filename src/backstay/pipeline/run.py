@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from backstay.domain.deployment import Deployment, DeploymentState, Wish
-from backstay.domain.environment import Bind, Environment
+from backstay.domain.environment import Environment
 from backstay.domain.plan import Plan
 from backstay.domain.release import Release
 from backstay.domain.secret import Secret, redact
 from backstay.domain.slot import Slots
-from backstay.errors import Aborted, LeaseLost, StepFailed
+from backstay.errors import Aborted, BackstayError, CheckFailed, LeaseLost, StepFailed
+from backstay.pipeline.secret import needed
 from backstay.ports.clock import Clock
 from backstay.ports.cluster import Clusters
 from backstay.ports.database import Database
@@ -87,12 +88,20 @@ class Run:
             self._secrets = self.world.secrets.read()
         return self._secrets
 
+    def secrets_for(self, names: Iterable[str]) -> dict[str, Secret]:
+        """The named secrets. StepFailed, which names all that are missing."""
+        try:
+            return needed(self.environment, self.secrets, names)
+        except CheckFailed as missing:
+            raise StepFailed(missing.message, hint=missing.hint) from missing
+
     @property
     def login(self) -> Login | None:
         source = self.environment.registry
         if source is None:
             return None
-        return Login(self.secrets[source.username_secret].reveal(), self.secrets[source.password_secret])
+        found = self.secrets_for((source.username_secret, source.password_secret))
+        return Login(found[source.username_secret].reveal(), found[source.password_secret])
 
     @property
     def slots(self) -> Slots:
@@ -106,8 +115,20 @@ class Run:
         self.world.store.tell(self.token, self.id, kind, self.redact(message), step=step, data=data)
 
     def redact(self, text: str) -> str:
-        """`text` without secret values. Before any secret was read there is nothing to take out."""
-        return redact(text, (self._secrets or {}).values())
+        """`text` without secret values, as far as these can be read."""
+        return redact(text, self._hidden() or ())
+
+    def output_of(self, container: str, lines: int) -> list[str]:
+        """The last lines that an application printed, without secret values; withheld where nobody knows these."""
+        if self._hidden() is None:
+            return ["(withheld: the secrets that may be in it cannot be read)"]
+        return [self.redact(line) for line in self.world.engine.logs(container, lines)]
+
+    def _hidden(self) -> Collection[Secret] | None:
+        try:
+            return self.secrets.values()
+        except BackstayError:
+            return None
 
     def move(self, state: DeploymentState, **fields: Any) -> None:
         self.deployment = self.world.store.move(self.token, self.id, state, **fields)
@@ -136,13 +157,6 @@ class Run:
             if heed:
                 self.heed()
             self.world.clock.sleep(min(POLL_S, left))
-
-    def binds(self, gateway: str | None) -> tuple[Bind, ...]:
-        """Where the router listens: as configured, and on the network's gateway for calls between components."""
-        bind = self.environment.bind
-        if gateway is None or bind.host in ("", "0.0.0.0", "::", gateway):
-            return (bind,)
-        return (bind, Bind(gateway, bind.port))
 
     def labels(self, component: str | None = None, slot: str | None = None) -> dict[str, str]:
         """The labels of everything this run makes; they record birth, not who owns it now."""

@@ -13,6 +13,7 @@ def seen_container(container: Container) -> SeenContainer:
 
 
 def seen_router(state: RouterState) -> SeenRouter:
+    binds = None if state.binds is None else frozenset(bind.address for bind in state.binds)
     return SeenRouter(
-        state.running, state.kept, state.weights, state.recorded, state.addresses, state.up, state.held
+        state.running, state.kept, state.weights, state.recorded, state.addresses, state.up, state.held, binds
     )

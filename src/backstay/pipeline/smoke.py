@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from backstay.domain.environment import Bind
+from backstay.domain.header import joined
 from backstay.domain.release import Release
 from backstay.domain.slot import Placement, Slot
 from backstay.domain.smoke import Answer, CheckResult, Finding, SmokeTest, failures, fault_of
@@ -192,7 +193,7 @@ def ask_publicly(prober: Prober, bind: Bind, target: Slot, nonce: str | None) ->
 
     def ask(test: SmokeTest) -> Answer:
         probe = {"X-Backstay-Probe": nonce} if nonce is not None else {}
-        answer = _send(prober, test, host, bind.port, {**test.headers, **probe})
+        answer = _send(prober, test, host, bind.port, joined(test.headers, probe))
         slot = answer.headers.get("x-backstay-slot")
         if nonce is not None and answer.error is None and slot != target.value:
             stranger = f"slot {slot or 'unknown'} answered, not {target.value}: is the listener our router?"

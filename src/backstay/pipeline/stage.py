@@ -81,6 +81,8 @@ class Stage:
         A component that does not become healthy is a failed test of its own, and then nothing more is asked.
         """
         made: dict[str, Container] = {}
+        if without := self._without_secrets(release):
+            return without
         try:
             for name, component in release.components.items():
                 published = None if self.internal else component.port
@@ -96,6 +98,15 @@ class Stage:
         finally:
             for container in made.values():
                 self.ports.engine.remove(container.id)
+
+    def _without_secrets(self, release: Release) -> tuple[CheckResult, ...]:
+        """What cannot boot any more: an earlier release may have known secrets that are gone by now."""
+        missing = {n: sorted(set(c.secrets) - self.secrets.keys()) for n, c in release.components.items()}
+        return tuple(
+            CheckResult(f"{name} health", False, f"needs secrets that are missing: {', '.join(names)}", 0.0)
+            for name, names in missing.items()
+            if names
+        )
 
     def _ask(
         self, release: Release, placements: Mapping[str, Placement], environment: Environment, full: bool

@@ -13,6 +13,7 @@ from backstay.domain.lease import Presence
 from backstay.domain.release import Component, Release
 from backstay.domain.slot import Placement, Slot, SlotMapping
 from backstay.errors import EngineError
+from backstay.pipeline.binds import expected_binds
 from backstay.pipeline.home import elsewhere
 from backstay.pipeline.lock import lock
 from backstay.pipeline.probe import ask_health
@@ -46,7 +47,9 @@ def status(ports: Ports, app: str, environment: str) -> dict[str, Any]:
     live, standby = slots.serving, slots.standby
     under_way = _deployment(ports, app, environment)
     seen_containers = {id_: seen_container(found) if found else None for id_, found in containers.items()}
-    drift = trouble + drifts(slots, seen_router(router), seen_containers, settled=under_way is None)
+    binds = expected_binds(ports.store, None if trouble else ports.engine, app, environment)
+    seen = seen_router(router)
+    drift = trouble + drifts(slots, seen, seen_containers, settled=under_way is None, binds=binds)
     if home := elsewhere(ports.store, ports.host, app, environment):
         # What differs here says nothing: neither router nor engine of this host are the environment's.
         drift = [Drift("control host", home, ports.host.owner().host)]

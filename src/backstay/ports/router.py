@@ -47,7 +47,8 @@ class RouterState:
     `token` is the one whose weight counts. `up` holds the components whose server is up, per slot. `held` says
     what waits, None when everything goes through. `recorded` are the weights it would begin with if it were started
     again now, and `addresses` where it looks for the components of each slot, as `host:port`; a slot that it knows
-    nothing of is absent. `kept`: somebody is there who would start it again.
+    nothing of is absent. `kept`: somebody is there who would start it again. `binds`: where it listens, None when
+    nobody tells.
     """
 
     running: bool
@@ -59,6 +60,7 @@ class RouterState:
     addresses: Mapping[Slot, Mapping[str, str]] = field(default_factory=dict)
     kept: bool = True
     held: Hold | None = None
+    binds: frozenset[Bind] | None = None
 
 
 class Router(Protocol):
@@ -71,7 +73,8 @@ class Router(Protocol):
         """Make sure the holder and the router run, listen on `binds`, and obey `token` from now on.
 
         Weights stay as they are, and so does a hold. Probes that carry `nonce` learn which slot answered, and no
-        hold concerns them. Refuses (RouterError) when a bind is taken by somebody else.
+        hold concerns them. Refuses (RouterError), and listens on as before, when a bind is taken by somebody else.
+        Of two that overlap (one address, and every address) the nearer one answers.
         """
 
     def version(self) -> str:

@@ -18,7 +18,8 @@ class FakeEngine:
     login, `platforms` what every image is built for, `layers` the bytes a pull fetches (None: unknown), `present`
     whether images are held, `commands` what the images have (None: their entry point decides), `ports` how many
     are free, `networks_missing` whether no network was made yet, `output` the lines every container wrote,
-    `isolates` whether it makes internal networks; `made_networks` are those that were made, with their labels.
+    `isolates` whether it makes internal networks; `made_networks` are those that were made, with their labels;
+    `gateways` are those of networks by name, where it matters which.
 
     `lasting` holds parts of names of one-offs that do not end by themselves; `ran` the names of all that were started,
     in order. `began` is told who starts, `on_wait` who is waited for, and how long. `half_way` is called in the middle
@@ -44,6 +45,7 @@ class FakeEngine:
         self.networks_missing = False
         self.output = ["last words"]
         self.made_networks: dict[str, dict[str, str]] = {}
+        self.gateways: dict[str, str] = {}
         self.isolates = True
         self.lasting: set[str] = set()
         self.ran: list[str] = []
@@ -102,7 +104,7 @@ class FakeEngine:
             raise EngineError(f"the engine has no network {name!r}")
         if create:
             self.made_networks.setdefault(name, dict(labels))
-        return Network(name, "172.30.0.1", internal and self.isolates)
+        return Network(name, self.gateways.get(name, "172.30.0.1"), internal and self.isolates)
 
     def networks(self, labels: Mapping[str, str]) -> list[str]:
         self._answer()

@@ -17,8 +17,8 @@ class FakeRouter:
     `held`.
 
     `live` has the traffic; `filed` is what its file says, with which it begins again; not `kept`, nobody would start it
-    again. `half_way` is called in the
-    middle of every act, where the real one has done one thing and not yet the next.
+    again. `binds` are where it listens. `half_way` is called in the middle of every act, where the real one has done
+    one thing and not yet the next.
     """
 
     def __init__(self) -> None:
@@ -36,6 +36,7 @@ class FakeRouter:
         self.busy: dict[Slot, int] = {}
         self.unusable: str | None = None
         self.taken: set[int] = set()
+        self.binds: frozenset[Bind] = frozenset()
         self.held: Hold | None = None
         self.holds: list[Hold | None] = []
         self.half_way: Callable[[str], None] = lambda what: None
@@ -44,9 +45,12 @@ class FakeRouter:
         if self.unusable is not None:
             raise RouterError(self.unusable)
         self._refuse_stale(token)
+        self.refuse_taken(tuple(bind for bind in binds if bind not in self.binds))
         if not self.running:
             self.running, self.live = True, self.filed
             self.half_way("router.ensure, started")
+        self.binds = frozenset(binds)
+        self.half_way("router.ensure, listening")
         self.filed, self.kept = self.live, True
         self.half_way("router.ensure, filed")
         self.token = token
@@ -126,6 +130,7 @@ class FakeRouter:
             held=self.held,
             recorded=recorded,
             kept=self.kept,
+            binds=self.binds if self.kept else None,
             addresses={
                 slot: {name: f"{up.host}:{up.port}" for name, up in (routes.upstreams or {}).items()}
                 for slot, routes in self.loaded.items()
@@ -136,7 +141,7 @@ class FakeRouter:
         return self.traffic_of.get(slot, Traffic())
 
     def stop(self) -> None:
-        self.running = False
+        self.running, self.binds = False, frozenset()
 
     def _answer(self) -> None:
         if not self.running:

@@ -5,6 +5,7 @@ Here are the ports one by one, and what a deployment works with; the modules bes
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +65,28 @@ def open_reader(where: Place) -> Reader:
 
 
 def open_store(where: Place) -> Store:
-    """The store for work: made or upgraded when needed."""
+    """The store for work: made or upgraded when needed. Raises StoreError."""
     from backstay.adapters.store import open_store as opened
 
-    where.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_home(where)
     return opened(where.store)
+
+
+def make_home(where: Place) -> None:
+    """Make the state folder where it is missing. StoreError when it cannot be used."""
+    from backstay.errors import StoreError
+
+    try:
+        where.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.listdir(where.home)  # noqa: PTH208 - no list is wanted
+    except OSError as error:
+        why = "it is no folder" if isinstance(error, FileExistsError) else error.strerror
+        raise StoreError(
+            f"the state folder {where.home} cannot be used: {why}",
+            hint=f"ls -ld {where.home} shows whose it is: deploy as that user, or let BACKSTAY_HOME name a folder of "
+            "your own",
+            state="nothing was changed",
+        ) from error
 
 
 def engine(where: Place | None = None, environment: Environment | None = None) -> Engine:
@@ -94,7 +112,12 @@ def router(where: Place, app: str, environment: str) -> Router:
     """The router of one environment."""
     from backstay.adapters.haproxy import HaproxyRouter
 
-    return HaproxyRouter(where.home / "router" / f"{app}-{environment}", app, environment)
+    return HaproxyRouter(where.home / "router" / _folder(app, environment), app, environment)
+
+
+def _folder(app: str, environment: str) -> str:
+    """A folder that no other environment has: names have dashes, and no dot."""
+    return f"{app}.{environment}"
 
 
 @dataclass(slots=True)
@@ -156,14 +179,16 @@ def scratches(where: Place, environment: Environment | None) -> Scratches:
 
 
 def registry_login(environment: Environment) -> Login | None:
-    """The environment's login to its registry; None where it needs none."""
+    """The environment's login to its registry; None where it needs none. CheckFailed when its secrets are missing."""
+    from backstay.pipeline.secret import needed
     from backstay.ports.engine import Login
 
     source = environment.registry
     if source is None:
         return None
-    values = secrets(environment).read()
-    return Login(values[source.username_secret].reveal(), values[source.password_secret])
+    names = (source.username_secret, source.password_secret)
+    found = needed(environment, secrets(environment).read(), names)
+    return Login(found[source.username_secret].reveal(), found[source.password_secret])
 
 
 def clusters() -> Clusters:
@@ -206,22 +231,7 @@ def looking(where: Place, environment: Environment, reader: Reader) -> World:
 
 def digest_of(where: Place, environment: Environment) -> Callable[[str, str], str]:
     """A function that asks the engine for a release's digest, with the environment's login to the registry."""
-    from backstay.ports.engine import Login
-
-    asked = engine(where, environment)
-    login = None
-    if environment.registry is not None:
-        values = secrets(environment).read()
-        source = environment.registry
-        missing = [k for k in (source.username_secret, source.password_secret) if k not in values]
-        if missing:
-            from backstay.errors import CheckFailed
-
-            raise CheckFailed(
-                f"secrets missing: {', '.join(missing)}",
-                hint=f"set them in {environment.secrets_file or 'a secrets file'}",
-            )
-        login = Login(values[source.username_secret].reveal(), values[source.password_secret])
+    asked, login = engine(where, environment), registry_login(environment)
 
     def ask(image: str, version: str) -> str:
         return asked.digest(image, version, login)
@@ -231,7 +241,9 @@ def digest_of(where: Place, environment: Environment) -> Callable[[str, str], st
 
 def wal_folder(where: Place, environment: Environment) -> Path | None:
     """Where the WAL of an environment is received into; None where it is not."""
-    return where.home / "wal" / environment.name if environment.continuous is not None else None
+    if environment.continuous is None:
+        return None
+    return where.home / "wal" / _folder(environment.app, environment.name)
 
 
 def prober() -> Prober:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from backstay.adapters.haproxy import hold
+from backstay.domain.header import joined
 from backstay.domain.release import Route
 from backstay.domain.slot import Slot
 from backstay.ports.router import SlotRoutes, Upstream
@@ -14,6 +15,9 @@ from backstay.ports.router import SlotRoutes, Upstream
 CONFIG = "haproxy.cfg"
 CANDIDATE = "haproxy.cfg.next"
 """A configuration that waits to be checked; it becomes the other one only when HAProxy accepts it."""
+
+REFUSED = "haproxy.cfg.refused"
+"""The last configuration that HAProxy refused, kept for people to look at; gone once it accepts one."""
 
 BIND_VARIABLE = "BACKSTAY_FD_"
 SERVER = "app"
@@ -138,7 +142,7 @@ def _matches(route: Route, condition: str) -> str:
 
 def _backend(slot: Slot, upstream: Upstream, *, filled: bool) -> str:
     host, port = (upstream.host, upstream.port) if filled else NOWHERE
-    sent = {"Host": host, **upstream.health.headers}
+    sent = joined({"Host": host}, upstream.health.headers)
     headers = "".join(f" hdr {name} {_quoted(value.replace('%', '%%'))}" for name, value in sent.items())
     return "\n".join(
         (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from backstay.adapters.files import write_durably
+from backstay.adapters.haproxy.files import write_durably
 
 LUA: Final = "hold.lua"
 PAGE: Final = "maintenance.html"

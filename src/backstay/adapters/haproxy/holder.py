@@ -54,7 +54,7 @@ class Holder:
         self.ring = Ring()
         self.selector = selectors.DefaultSelector()
         self.running = True
-        self.pidfd = -1
+        self.is_noted = True
 
     def run(self) -> None:
         """Serve until asked to stop."""
@@ -71,9 +71,12 @@ class Holder:
             for key, _ in self.selector.select(wait if wait is not None else 1.0):
                 key.data()
             self._forget_drained()
+            self._note_pid()
             if self.respawn_at is not None and time.monotonic() >= self.respawn_at:
-                self.respawn_at = None
-                self.start()
+                try:
+                    self.start()
+                except OSError as error:
+                    _say(f"haproxy cannot be started: {error}")
         self._end()
 
     def apply(self, addresses: list[Address]) -> None:
@@ -103,34 +106,45 @@ class Holder:
             candidate.rename(self.folder / CONFIG)
         dropped = [s for a, s in self.sockets.items() if a not in wanted]
         self.sockets = wanted
-        self.start()
-        for one in dropped:
-            one.close()
+        try:
+            self.start()
+        finally:
+            for one in dropped:
+                one.close()
 
     def start(self) -> None:
-        """Start HAProxy on our sockets; one that runs already, ours or an orphan, is told to finish and leave."""
-        predecessor = (
-            self.process.pid if self.process and self.process.poll() is None else orphan(self.folder)
-        )
+        """Start HAProxy on our sockets; one that runs already, ours or an orphan, is told to finish and leave.
+
+        OSError when it cannot be started; then that one goes on, and it is tried again soon.
+        """
+        ours = self.process if self.process and self.process.poll() is None else None
+        predecessor = ours.pid if ours else orphan(self.folder)
+        self.respawn_at = time.monotonic() + SLOWEST_RESPAWN_S
         argv = [_haproxy(), "-db", "-f", str(self.folder / CONFIG)]
         if predecessor:
             argv += ["-sf", str(predecessor)]
-        if self.process and self.process.poll() is None:
+        if ours:
             self._keep_in_touch()
-            self.selector.unregister(self.pidfd)
-            os.close(self.pidfd)
-            self.old.append(self.process)
-        self.process = subprocess.Popen(
+        process = subprocess.Popen(
             argv,
             env=_environment(self.sockets),
             pass_fds=[one.fileno() for one in self.sockets.values()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self.started_at = time.monotonic()
-        (self.folder / PID_FILE).write_text(f"{self.process.pid}\n")
-        self.pidfd = os.pidfd_open(self.process.pid)
-        self.selector.register(self.pidfd, selectors.EVENT_READ, self._died)
+        if ours:
+            self.old.append(ours)
+        self.process, self.started_at, self.respawn_at, self.is_noted = process, time.monotonic(), None, False
+        pidfd = os.pidfd_open(process.pid)
+        self.selector.register(pidfd, selectors.EVENT_READ, lambda: self._died(process, pidfd))
+        self._note_pid()
+
+    def _note_pid(self) -> None:
+        """Write down which HAProxy is ours, for a later holder; tried again for as long as the disk refuses."""
+        if self.process is not None and not self.is_noted:
+            with contextlib.suppress(OSError):
+                (self.folder / PID_FILE).write_text(f"{self.process.pid}\n")
+                self.is_noted = True
 
     def _keep_in_touch(self) -> None:
         """Open an admin connection to the HAProxy that is about to drain: later nobody can, and its idle clients must
@@ -164,15 +178,18 @@ class Holder:
         self.draining = [(until, connection) for until, connection in self.draining if until > now]
         self.old = [p for p in self.old if p.poll() is None]
 
-    def _died(self) -> None:
-        """HAProxy is gone: start it again at once, slower only when it dies right after its start, over and over."""
-        self.selector.unregister(self.pidfd)
-        os.close(self.pidfd)
-        code = self.process.wait() if self.process else None
+    def _died(self, process: subprocess.Popen[bytes], pidfd: int) -> None:
+        """An HAProxy is gone. The one that serves is started again at once, slower only when it dies right after its
+        start, over and over."""
+        self.selector.unregister(pidfd)
+        os.close(pidfd)
+        code = process.wait()
+        if process is not self.process:
+            return
         quick = time.monotonic() - self.started_at < QUICK_DEATH_S
         self.quick_deaths = self.quick_deaths + 1 if quick else 0
         pause = 0.0 if self.quick_deaths < 2 else min(0.05 * 2**self.quick_deaths, SLOWEST_RESPAWN_S)
-        print(f"haproxy ended with {code}; starting it again in {pause:g} s", flush=True)
+        _say(f"haproxy ended with {code}; starting it again in {pause:g} s")
         self.respawn_at = time.monotonic() + pause
 
     def _serve(self, control: socket.socket) -> None:
@@ -264,6 +281,12 @@ def _listen(address: Address) -> socket.socket:
     return listener
 
 
+def _say(text: str) -> None:
+    """Into our log, if its disk takes it: a full one must not end us."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
+
+
 def _environment(sockets: dict[Address, socket.socket]) -> dict[str, str]:
     numbers = {f"{BIND_VARIABLE}{n}": str(s.fileno()) for n, s in enumerate(sockets.values())}
     return {"PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin", **numbers}
@@ -283,7 +306,7 @@ def main(folder: str) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("another holder runs already", flush=True)
+            _say("another holder runs already")
             return 0
         Holder(path).run()
     return 0

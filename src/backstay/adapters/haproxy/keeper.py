@@ -10,19 +10,22 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from backstay.adapters.detach import detach, exit_status
-from backstay.adapters.files import write_durably
 from backstay.adapters.haproxy import install, processes, runtime
-from backstay.adapters.haproxy.config import CANDIDATE, CONFIG, with_binds
+from backstay.adapters.haproxy.config import CANDIDATE, CONFIG, REFUSED, with_binds
+from backstay.adapters.haproxy.files import write_durably
 from backstay.adapters.haproxy.listeners import bind_fault, listener
+from backstay.adapters.haproxy.refusal import faults
 from backstay.domain.environment import Bind
 from backstay.errors import RouterError
 
 START_DEADLINE_S = 10.0
 HOLDER_DEADLINE_S = 25.0
+LOOK_S = 1.0
 POLL_S = 0.02
 LONGEST_PATH = 90
 
@@ -59,30 +62,40 @@ class Keeper:
             )
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+    def ask(self, do: str, deadline_s: float = HOLDER_DEADLINE_S, **arguments: Any) -> dict[str, Any]:
         """The holder's answer to a command; RouterError when there is no holder, or it refuses."""
+        return _heard(do, self._answer(do, deadline_s, arguments))
+
+    def _answer(self, do: str, deadline_s: float, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """What the holder says to a command, also where it refuses; RouterError when there is none."""
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(HOLDER_DEADLINE_S)
+                connection.settimeout(deadline_s)
                 connection.connect(str(self._socket))
                 connection.sendall(json.dumps({"do": do, **arguments}).encode() + b"\n")
                 line = connection.makefile("r").readline()
             answer: dict[str, Any] = json.loads(line)
         except (OSError, ValueError) as error:
             raise RouterError(f"the router's holder does not answer: {error}") from error
-        if not answer.get("ok"):
-            raise RouterError(f"the router's holder refused to {do}: {answer.get('error')}")
         return answer
 
     def is_there(self) -> bool:
         """Whether a holder listens for commands; it may be too busy to answer."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(1.0)
+            connection.settimeout(LOOK_S)
             try:
                 connection.connect(str(self._socket))
             except OSError:
                 return False
         return True
+
+    def binds(self) -> frozenset[Bind] | None:
+        """Where the holder listens; None when there is none, or it is too busy to answer."""
+        try:
+            status = self.ask("status", LOOK_S)
+        except RouterError:
+            return None
+        return frozenset(Bind(host, port) for host, port in status["binds"])
 
     def tell_draining(self, command: str) -> None:
         """Pass a command on to HAProxys that were reloaded and still have clients. Without a holder there is nobody
@@ -118,9 +131,22 @@ class Keeper:
         self._refuse_taken(sorted(wanted - ours))
 
     def reload(self, binds: list[Any], text: str) -> None:
-        """Have the holder check `text` and, only if HAProxy accepts it, make it the configuration and load it."""
+        """Have the holder check `text` and, only if HAProxy accepts it, make it the configuration and load it. One that
+        it refuses is kept for people to look at."""
+        refused = self.folder / REFUSED
         write_durably(self.folder / CANDIDATE, text)
-        answer = self.ask("apply", binds=binds)
+        said = self._answer("apply", HOLDER_DEADLINE_S, {"binds": binds})
+        if found := faults(str(said.get("error"))):
+            with contextlib.suppress(RouterError):
+                write_durably(refused, text)
+            raise RouterError(
+                f"HAProxy refuses its new configuration: {found}",
+                hint="is there something odd about a route, a component or its health in backstay.yml? If not, it is"
+                f" Backstay's fault: please report it, with {refused}",
+            )
+        answer = _heard("apply", said)
+        with contextlib.suppress(OSError):
+            refused.unlink()
         self._await_haproxy(answer["haproxy"])
 
     def stop(self) -> None:
@@ -137,21 +163,25 @@ class Keeper:
     # ---- inside
 
     def _refuse_taken(self, addresses: list[tuple[str, int]]) -> None:
-        """Refuse an address that we may not have, or on which anybody but an orphaned HAProxy of ours listens."""
+        """Refuse an address that we may not have, or on which anybody but our holder or an HAProxy of ours listens:
+        they may have one that overlaps with it."""
         for host, port in addresses:
             fault = bind_fault(host, port)
             if fault in _NEVER:
                 what, cure = _NEVER[fault]
                 hint = f"{cure.format(port=port)}, or choose another router.bind"
                 raise RouterError(what.format(host=host, port=port), hint=hint, state="nothing was changed")
-            found = listener(port)
-            if fault is None or found is None or processes.serves(found[0], self.config_file):
+            found = listener(port, self._is_ours) if fault is not None else None
+            if found is None:
                 continue
             raise RouterError(
                 f"port {port} on {host} is taken by {found[1]} (pid {found[0]})",
                 hint="stop it, or choose another router.bind",
                 state="nothing was changed",
             )
+
+    def _is_ours(self, pid: int) -> bool:
+        return processes.serves(pid, self.config_file) or pid in processes.holders(self.folder)
 
     def _end_unreachable(self) -> None:
         """Kill a holder of this folder to whose socket no way leads any more, as its disk was replaced or its files
@@ -201,3 +231,10 @@ class Keeper:
                 return
             time.sleep(POLL_S)
         raise RouterError("HAProxy does not come up", hint=f"look at {self._log}")
+
+
+def _heard(do: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer; RouterError when the holder refused."""
+    if not answer.get("ok"):
+        raise RouterError(f"the router's holder refused to {do}: {answer.get('error')}")
+    return answer

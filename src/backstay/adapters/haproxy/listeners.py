@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 LISTEN = "0A"
 
 
-def listener(port: int) -> tuple[int, str] | None:
-    """Pid and name of a process that listens on TCP `port`; pid 0 when it belongs to somebody we may not look at;
-    None when nobody listens."""
-    inodes = _listening_inodes(port)
-    if not inodes:
-        return None
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and _holds(folder, inodes):
+def listener(port: int, is_ours: Callable[[int], bool]) -> tuple[int, str] | None:
+    """Pid and name of a process that listens on TCP `port` and is not ours, by its pid; pid 0 when it belongs to
+    somebody we may not look at; None when nobody else listens."""
+    strange = _listening_inodes(port)
+    found: tuple[int, str] | None = None
+    for folder in Path("/proc").iterdir() if strange else ():
+        held = _held(folder, strange) if folder.name.isdigit() else set()
+        if held and is_ours(int(folder.name)):
+            strange -= held
+        elif held:
             try:
-                return int(folder.name), (folder / "comm").read_text().strip()
+                found = int(folder.name), (folder / "comm").read_text().strip()
             except OSError:
                 continue
-    return 0, "another user's process"
+    return (found or (0, "another user's process")) if strange else None
 
 
 def bind_fault(host: str, port: int) -> int | None:
@@ -36,6 +39,7 @@ def bind_fault(host: str, port: int) -> int | None:
 
 
 def _listening_inodes(port: int) -> set[str]:
+    """How /proc calls the sockets that listen on the port."""
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -45,20 +49,20 @@ def _listening_inodes(port: int) -> set[str]:
         for line in lines:
             fields = line.split()
             if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                inodes.add(fields[9])
+                inodes.add(f"socket:[{fields[9]}]")
     return inodes
 
 
-def _holds(process: Path, inodes: set[str]) -> bool:
-    wanted = {f"socket:[{inode}]" for inode in inodes}
+def _held(process: Path, inodes: set[str]) -> set[str]:
+    """Those of the sockets that a process has open, as far as we may look."""
+    held: set[str] = set()
     try:
         entries = list((process / "fd").iterdir())
     except OSError:
-        return False
+        return held
     for entry in entries:
         try:
-            if str(entry.readlink()) in wanted:
-                return True
+            held.add(str(entry.readlink()))
         except OSError:  # closed since we listed it, as our own look at this folder is
             continue
-    return False
+    return held & inodes

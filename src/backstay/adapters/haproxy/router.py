@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from backstay.adapters.files import write_durably
 from backstay.adapters.haproxy import hold, install, maps, runtime
 from backstay.adapters.haproxy.config import NOWHERE, SERVER, backend, render, shape
+from backstay.adapters.haproxy.files import write_durably
 from backstay.adapters.haproxy.keeper import Keeper
 from backstay.domain.environment import Bind
 from backstay.domain.slot import Slot
@@ -139,6 +139,7 @@ class HaproxyRouter:
             rows = runtime.servers(self.admin)
         except RouterError:
             return RouterState(False, None, dict.fromkeys(Slot, 0), {}, dict.fromkeys(Slot, 0))
+        kept = self.keeper.is_there()
         filled = {slot for slot in Slot if any(r.slot == slot and not r.is_empty for r in rows)}
         share = _shares(shown)
         return RouterState(
@@ -149,7 +150,8 @@ class HaproxyRouter:
             in_flight={slot: sum(r.in_flight for r in rows if r.slot == slot) for slot in Slot},
             held=shown.held if shown else None,
             recorded=_shares(self._read_map()),
-            kept=self.keeper.is_there(),
+            kept=kept,
+            binds=self.keeper.binds() if kept else None,
             addresses={
                 slot: {r.component: r.address for r in rows if r.slot == slot and not r.is_empty}
                 for slot in filled

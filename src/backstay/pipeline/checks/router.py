@@ -54,11 +54,9 @@ def bind(subject: Subject) -> Check:
 
 def _binds(subject: Subject) -> tuple[Bind, ...]:
     """The public address, and the one on the network's gateway when there is a network already."""
-    own = subject.environment.bind
+    environment = subject.environment
     try:
-        gateway = subject.answering().network(subject.environment.network, create=False, labels={}).gateway
+        gateway = subject.answering().network(environment.network, create=False, labels={}).gateway
     except (EngineError, NotChecked):
-        return (own,)
-    if own.host in ("", "0.0.0.0", "::", gateway):
-        return (own,)
-    return (own, Bind(gateway, own.port))
+        return environment.binds(None)
+    return environment.binds(gateway)

@@ -25,7 +25,7 @@ class BackupStep:
         source = run.environment.database
         if source is None:
             return {}
-        url = run.secrets[source.backup_url_secret]
+        [url] = run.secrets_for([source.backup_url_secret]).values()
         order = order_of(run.environment, url, f"before {run.release.version}", run.id)
 
         def record(backup: Backup) -> bool:

@@ -12,7 +12,7 @@ from backstay.domain.slot import Placement
 from backstay.domain.step import StepRecord, Truth
 from backstay.domain.verdict import Observation, Traffic, Trigger, hard_trigger
 from backstay.errors import EngineError, RouterError, StepFailed
-from backstay.pipeline.probe import ask_health
+from backstay.pipeline.probe import ask_all
 from backstay.pipeline.run import Run
 from backstay.pipeline.steps.smoke import passes_in_public
 from backstay.pipeline.steps.start import placements_of
@@ -21,6 +21,7 @@ from backstay.ports.engine import Container
 
 TOLD_EVERY_S = 5.0
 LOG_LINES = 20
+LONGEST_WINDOW_S = 600.0
 QUIET_S = 30.0
 """How long a release must run without dying after a restart seen in its bake."""
 
@@ -60,7 +61,10 @@ class BakeStep:
 
 @dataclass
 class Watch:
-    """What a bake has seen so far. Times are seconds since the switch (the bake begins right after it)."""
+    """What a bake has seen so far. Times are seconds since the switch (the bake begins right after it).
+
+    `baseline` is what the old slot answered before; None until the router has told.
+    """
 
     run: Run
     began: float = 0.0
@@ -69,24 +73,20 @@ class Watch:
     restarts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     known_restarts: dict[str, int] = field(default_factory=dict)
     deaths: list[str] = field(default_factory=list)
-    old: Traffic = field(default_factory=Traffic)
+    baseline: Traffic | None = None
     new: Traffic = field(default_factory=Traffic)
     next_look: float = 0.0
     next_smoke: float = 0.0
     next_report: float = TOLD_EVERY_S
 
     def __post_init__(self) -> None:
-        run, triggers = self.run, self.run.environment.policy.triggers
+        run = self.run
         self.began = run.world.clock.monotonic()
         self.placements: dict[str, Placement] = placements_of(run)
         self.next_smoke = run.environment.policy.smoke_every_s or 0.0
         self.witness = Witness(run.world.engine, {n: p.container for n, p in self.placements.items()})
         for name, found in self.witness.look().items():
             self.known_restarts[name] = found.restarts
-        if run.plan.before.live is not None:
-            self.old = run.world.router.traffic(
-                run.plan.before.live, triggers.baseline_window_s, triggers.slow_answer_s
-            )
 
     @property
     def now_s(self) -> float:
@@ -108,7 +108,7 @@ class Watch:
             restarts=dict(self.restarts),
             deaths=self.deaths,
             now_s=self.now_s,
-            old=self.old,
+            old=self.baseline or Traffic(),
             new=self.new,
         )
 
@@ -116,9 +116,10 @@ class Watch:
         """One round: health of every component, restarts, traffic, and the smoke tests when due."""
         run, triggers = self.run, self.run.environment.policy.triggers
         self.next_look = self.now_s + triggers.probe_interval_s
-        for name, placement in self.placements.items():
-            health = run.release.components[name].health
-            answer = ask_health(run.world.prober, placement, health, triggers.probe_deadline_s)
+        components, deadline_s = run.release.components, triggers.probe_deadline_s
+        for name, answer in ask_all(
+            run.world.prober, self.placements, components, deadline_s, run.heed
+        ).items():
             self.probes[name].append(answer.is_healthy)
             if not answer.is_healthy:
                 said = answer.error or f"answered {answer.status}"
@@ -161,7 +162,7 @@ class Watch:
     def _note_death(self, name: str, found: Container) -> None:
         self.deaths.append(name)
         try:
-            output = [self.run.redact(line) for line in self.run.world.engine.logs(found.id, LOG_LINES)]
+            output = self.run.output_of(found.id, LOG_LINES)
         except EngineError as error:
             output = [f"(unknown: {error.message})"]
         message = f"{name} ended with {found.exit_code}; its last output:"
@@ -172,5 +173,16 @@ class Watch:
         window = min(triggers.sample_window_s, self.now_s + 1.0)
         try:
             self.new = self.run.world.router.traffic(self.run.plan.target, window, triggers.slow_answer_s)
+            if self.baseline is None:
+                self.baseline = self._before_the_switch()
         except RouterError as error:
-            self.run.tell("router_silent", error.message, step=BakeStep.name)
+            without = "" if self.baseline is not None else "; until it does, the old slot counts as faultless"
+            self.run.tell("router_silent", error.message + without, step=BakeStep.name)
+
+    def _before_the_switch(self) -> Traffic:
+        """What the old slot answered then; nothing when there was none. Raises RouterError."""
+        old, triggers = self.run.plan.before.live, self.run.environment.policy.triggers
+        if old is None:
+            return Traffic()
+        window = min(triggers.baseline_window_s + self.now_s, LONGEST_WINDOW_S)
+        return self.run.world.router.traffic(old, window, triggers.slow_answer_s)

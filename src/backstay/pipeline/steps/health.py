@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backstay.domain.duration import format_duration
+from backstay.domain.plan import Origin
 from backstay.domain.slot import Placement
 from backstay.domain.smoke import Answer
 from backstay.domain.step import StepRecord, Truth
@@ -25,6 +26,7 @@ class HealthStep:
         began = run.world.clock.monotonic()
         waiting = placements_of(run)
         healthy: dict[str, float] = {}
+        known_restarts = {name: 0 for name, origin in run.plan.origins.items() if origin is Origin.NEW}
         while waiting:
             for name, placement in list(waiting.items()):
                 answer = ask_health(run.world.prober, placement, run.release.components[name].health)
@@ -34,7 +36,7 @@ class HealthStep:
                     del waiting[name]
                     run.tell("component_healthy", f"{name} after {format_duration(elapsed)}", step=self.name)
                 else:
-                    self._give_up_if_hopeless(run, placement, answer, elapsed)
+                    self._give_up_if_hopeless(run, placement, answer, elapsed, known_restarts)
             if waiting:
                 run.pause(min(run.release.components[n].health.interval_s for n in waiting))
         return {"healthy_s": healthy}
@@ -45,13 +47,21 @@ class HealthStep:
     def undo(self, run: Run, record: StepRecord) -> None:
         """Looking changes nothing."""
 
-    def _give_up_if_hopeless(self, run: Run, placement: Placement, answer: Answer, elapsed: float) -> None:
+    def _give_up_if_hopeless(
+        self, run: Run, placement: Placement, answer: Answer, elapsed: float, known_restarts: dict[str, int]
+    ) -> None:
+        """`known_restarts`: how often the container of each component had restarted before it was waited for. Of one
+        that is shared with a slot it is what the first look finds: one that answers at once is not looked at."""
         name = placement.component
         health = run.release.components[name].health
         found = run.world.engine.inspect(placement.container)
         if found is None:
             raise StepFailed(f"the container of {name} is gone")
-        if not found.running or found.restarting or found.restarts > 0:
+        if (
+            not found.running
+            or found.restarting
+            or found.restarts > known_restarts.setdefault(name, found.restarts)
+        ):
             why = "was killed for want of memory" if found.oom_killed else _how_it_ended(found)
             raise self._failure(run, placement, f"{name} {why} before it was healthy")
         if elapsed > health.deadline_s:
@@ -63,7 +73,7 @@ class HealthStep:
             )
 
     def _failure(self, run: Run, placement: Placement, message: str) -> StepFailed:
-        output = [run.redact(line) for line in run.world.engine.logs(placement.container, LOG_LINES)]
+        output = run.output_of(placement.container, LOG_LINES)
         run.tell("container_output", f"last output of {placement.component}", step=self.name, output=output)
         last = next((line for line in reversed(output) if line.strip()), None)
         return StepFailed(

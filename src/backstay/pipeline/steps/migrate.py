@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from backstay.domain.secret import Secret
 from backstay.domain.step import StepRecord, Truth
 from backstay.errors import StepFailed
 from backstay.pipeline.run import Run
@@ -28,7 +27,7 @@ class MigrateStep:
             began = run.world.clock.monotonic()
             container = run.world.engine.run(_spec(run, name))
             code = self._wait(run, container)
-            output = [run.redact(line) for line in run.world.engine.logs(container.id, LOG_LINES)]
+            output = run.output_of(container.id, LOG_LINES)
             took_s = run.world.clock.monotonic() - began
             run.tell(
                 "migration_ended", f"{name}: exit {code} after {took_s:.1f} s", step=self.name, output=output
@@ -92,16 +91,12 @@ def _spec(run: Run, name: str) -> ContainerSpec:
         network=run.environment.network,
         labels={**run.labels(name), "backstay.role": "migrate"},
         env={"PGOPTIONS": f"-c lock_timeout={timeout_ms}", **component.env},
-        secrets=_secrets(run, component.secrets),
+        secrets=run.secrets_for(component.secrets),
         command=component.migrate,
         volumes=component.volumes,
         memory=component.memory,
         restarts=False,
     )
-
-
-def _secrets(run: Run, names: tuple[str, ...]) -> dict[str, Secret]:
-    return {name: run.secrets[name] for name in names}
 
 
 def _last(output: list[str]) -> str:

@@ -6,14 +6,17 @@ from typing import Any
 
 from backstay.domain.slot import Slot
 from backstay.domain.step import StepRecord, Truth
+from backstay.pipeline.binds import Binds, binds_before, known_gateways, listen, names
 from backstay.pipeline.heal import heal
-from backstay.pipeline.routes import known_gateway
 from backstay.pipeline.run import Run
 from backstay.pipeline.stranger import refuse_stranger
 
 
 class RouterStep:
-    """A router that is gone is started again, and what serves with it: going back must lead to something."""
+    """A router that is gone is started again, and what serves with it: going back must lead to something.
+
+    Where it listened before it goes on listening beside the new addresses, until *retire*.
+    """
 
     name = "router"
     title = "make sure the router runs and listens"
@@ -22,14 +25,17 @@ class RouterStep:
         refuse_stranger(run)
         # Before the flip of a warm rollback not even the engine is asked, so that going back works, and works at once,
         # although the engine is ill.
-        gateway = (known_gateway(run) if run.plan.is_warm else None) or self._gateway(run)
-        binds = run.binds(gateway)
-        run.world.router.ensure(binds, run.nonce, run.token)
+        gateway = (self._known_gateway(run) if run.plan.is_warm else None) or self._gateway(run)
+        binds = Binds(run.environment.binds(gateway))
+        if before := binds_before(run):
+            binds = binds.beside((*before.own, *before.earlier))
+        listens = listen(run, binds)
         weights = run.world.router.state().weights
         healed = () if run.plan.is_warm else heal(run, whole=False).cured
         return {
             "gateway": gateway,
-            "binds": [str(bind) for bind in binds],
+            "binds": [str(bind) for bind in binds.own],
+            "earlier": [str(bind) for bind in listens if bind not in binds.own],
             "weights": {slot.value: weights.get(slot, 0) for slot in Slot},
             "healed": [drift.what for drift in healed],
         }
@@ -41,8 +47,24 @@ class RouterStep:
         )
         return network.gateway
 
+    def _known_gateway(self, run: Run) -> str | None:
+        environment = run.environment
+        return known_gateways(run.world.store, environment.app, environment.name)(environment)
+
     def probe(self, run: Run, record: StepRecord) -> Truth:
-        return Truth.NOT_HAPPENED
+        before = binds_before(run)
+        return Truth.UNKNOWN if before and self._listens_elsewhere(run, before) else Truth.NOT_HAPPENED
 
     def undo(self, run: Run, record: StepRecord) -> None:
-        """A router that runs and serves as before is no harm; the network stays for the next attempt."""
+        """Listen where it listened before, and nowhere else. Otherwise a router that runs and serves as before is no
+        harm; the network stays for the next attempt."""
+        before = binds_before(run)
+        if before and self._listens_elsewhere(run, before):
+            listen(run, before)
+
+    def _listens_elsewhere(self, run: Run, before: Binds) -> bool:
+        """Whether the router listens anywhere but where it did before; where nobody tells, whether it was to."""
+        seen = run.world.router.state().binds
+        if seen is not None:
+            return names(seen) != before.names
+        return not names(run.environment.binds(self._known_gateway(run))) <= before.names

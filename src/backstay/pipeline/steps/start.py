@@ -60,7 +60,7 @@ def spec_of(
         network=run.environment.network,
         labels=labels,
         env={"PORT": str(component.port), **component.env},
-        secrets={key: run.secrets[key] for key in component.secrets},
+        secrets=run.secrets_for(component.secrets),
         command=component.command,
         volumes=component.volumes,
         memory=component.memory,

@@ -63,7 +63,8 @@ class SwapStep:
         for last in (*[False] * (TRIES - 1), True):
             live.tell_ended(live.cluster.end(live.name), self.name)
             writes = live.cluster.writes(live.name)
-            loss = _known_loss(restored) if writes == restored["writes"] else self._count(run, live)
+            is_same = writes is not None and writes == restored["writes"]
+            loss = _known_loss(restored) if is_same else self._count(run, live)
             refuse_too_much(run, backup, loss)
             try:
                 live.tell_ended(live.cluster.swap(name, live.mark(Role.BEFORE), writes, limit_s), self.name)
