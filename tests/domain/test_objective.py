@@ -28,6 +28,9 @@ def ago(seconds: float) -> datetime:
         (30, 901, 30, Standing.MET),
         (None, 5, 5, Standing.MET),
         (-3, None, 0, Standing.MET),
+        (-61, None, None, Standing.BROKEN),
+        (-86400, 60, 60, Standing.MET),
+        (60, -86400, 60, Standing.MET),
     ],
 )
 def test_what_would_be_lost_is_the_age_of_the_best_there_is(
@@ -44,6 +47,8 @@ def test_it_says_what_it_is_the_age_of() -> None:
     assert "age of the newest backup" in rpo(PROD, Protection(NOW, ago(60))).why
     assert "age of the WAL received" in rpo(PROD, Protection(NOW, ago(60), ago(1))).why
     assert "everything would be lost" in rpo(PROD, Protection(NOW)).why
+    ahead = rpo(PROD, Protection(NOW, NOW + timedelta(days=3))).why
+    assert "2026-11-26 12:00 UTC, in the future" in ahead and "clock" in ahead
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,12 @@ class TestBackups:
     def test_what_was_scheduled_before_anybody_watched_was_not_missed(self) -> None:
         assert backup_due(cover(NIGHT - timedelta(hours=2), since=NIGHT + timedelta(seconds=1))) is None
 
+    def test_a_backup_that_a_wrong_clock_dated_holds_no_other_back(self) -> None:
+        due = backup_due(cover(NOW + timedelta(days=3), slot=None, protected=True))
+        assert due is not None and due.at == NOW and not due.missed
+        assert "2026-11-26 12:00 UTC, in the future" in due.why
+        assert backup_due(cover(NOW + timedelta(seconds=59))) is None
+
     @pytest.mark.parametrize("rpo_s", [900.0, HOUR, 24 * HOUR])
     def test_three_quarters_of_the_rpo_are_the_age_at_which_the_next_begins(self, rpo_s: float) -> None:
         assert backup_due(cover(ago(rpo_s * 0.75 - 1), slot=None, rpo_s=rpo_s)) is None
@@ -159,6 +165,8 @@ class TestScheduled:
             (NIGHT, LONG_AGO, NIGHT - timedelta(days=1), True),
             (NIGHT, LONG_AGO, NIGHT, False),
             (NIGHT, LONG_AGO, NOW, False),
+            (NIGHT, LONG_AGO, NOW + timedelta(seconds=60), False),
+            (NIGHT, LONG_AGO, NOW + timedelta(days=3), True),
         ],
     )
     def test_once_for_each_time_it_fires(
@@ -190,6 +198,10 @@ class TestStanding:
     ) -> None:
         assert standing(Duty.LOG_REVIEW, None, NOW, NOW).state is DutyState.DUE
         assert standing(Duty.LOG_REVIEW, None, ago(7 * 24 * HOUR), NOW).state is DutyState.OVERDUE
+
+    def test_what_was_done_in_the_future_is_as_good_as_never_done(self) -> None:
+        ahead = NOW + timedelta(days=3)
+        assert standing(Duty.LOG_REVIEW, ahead, ago(8 * 24 * HOUR), NOW).state is DutyState.OVERDUE
 
     def test_weekly_monthly_quarterly_annually(self) -> None:
         order = (Duty.LOG_REVIEW, Duty.ROLLBACK_DRILL, Duty.UPDATE_REVIEW, Duty.RESTORE_DRILL)

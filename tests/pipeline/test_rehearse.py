@@ -297,6 +297,18 @@ def test_where_nothing_isolates_that_is_said(live: Town) -> None:
     assert all(spec.published for spec in engine(live).started if "-new-" in spec.name)
 
 
+def test_every_copy_is_cut_off_and_a_way_out_that_stays_is_told(live: Town) -> None:
+    live.scratches.ways_out = ("extension dblink",)
+    live.scratches.keeps = ""  # so that there is a second copy
+    live.prober.answer = answering(live, "old", "/api/health/", Answer(503))
+    ended = live.deploy("v2")
+    found = result(live, ended)
+    assert not found["isolated"]
+    assert any("not isolated" in note and "extension dblink" in note for note in found["notes"])
+    assert len(live.scratches.servers) == 2
+    assert all(server.cut for server in live.scratches.servers)
+
+
 def test_what_a_dead_owner_left_goes_and_what_lives_stays(live: Town) -> None:
     labels = {"backstay.app": "shop", "backstay.environment": "dev", "backstay.role": "rehearsal"}
     for name in ("shop-dev-dead", "shop-dev-lives"):

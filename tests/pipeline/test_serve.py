@@ -384,6 +384,28 @@ class TestContinuous:
         self.live(house, 60)
         assert len(house.words("backup")) == before
 
+    def test_a_gap_that_stays_does_not_ask_for_one_base_after_another(self, house: House) -> None:
+        self.live(house, 60, each=16 << 20)
+        for _ in range(8):
+            files = house.archive.files[FOLDER]
+            del files[sorted(files)[-2]]
+            self.live(house, 60, each=16 << 20)
+        reasons = [words[4] for words in house.words("backup")]
+        assert len([why for why in reasons if "the WAL has a gap" in why]) == 1
+
+    def test_while_nothing_arrives_no_base_is_made_for_a_gap(self, house: House) -> None:
+        self.live(house, 60, each=16 << 20)
+        house.receiver.dies = "could not write: No space left on device"
+        house.receiver.stop(FOLDER)
+        self.live(house, 60)
+        files = house.archive.files[FOLDER]
+        del files[sorted(files)[-2]]
+        self.live(house, 60)
+        assert len(house.words("backup")) == 1
+        house.receiver.dies = ""
+        self.live(house, 60)
+        assert "the WAL has a gap" in house.words("backup")[-1][4]
+
     def test_wal_that_stops_is_an_alarm_long_before_the_rpo_and_backups_hold_it_again(
         self, house: House
     ) -> None:

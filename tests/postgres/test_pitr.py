@@ -6,12 +6,17 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
+import pyrage
 import pytest
 
+from backstay.domain.backup import BackupKind, BackupLimits
 from backstay.domain.wal import PARTIAL
 from backstay.errors import BackupFailed
-from tests.postgres.continuous import Protected, asked
+from backstay.pipeline.pitr import PitrOrder, backup_as_of
+from backstay.ports.scratch import ScratchOrder
+from tests.postgres.continuous import APP, ENV, Protected, asked
 from tests.postgres.writers import Writers
 from tests.world import World
 
@@ -55,6 +60,26 @@ def test_a_moment_at_which_nothing_happened_any_more_comes_back_too(protected: P
     protected.has_arrived()
     with protected.recovered(at, protected.copied()).server as server:
         assert asked(server.url("postgres"), "SELECT to_regclass('quiet') IS NOT NULL") == "t"
+
+
+def test_a_backup_made_of_a_moment_is_encrypted_where_backups_are(protected: Protected) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    scratch = ScratchOrder(APP, ENV, "pitr-encrypted", 15)
+    order = PitrOrder(APP, ENV, None, protected.folder, scratch, recipients=(str(identity.to_public()),))
+    backup = backup_as_of(protected.ports, order, protected.home / "encrypted", BackupLimits())
+    assert backup.encrypted
+    lying = [file for file in Path(backup.path).parent.iterdir() if ".manifest." not in file.name]
+    assert lying and all(file.read_bytes().startswith(b"age-encryption.org/") for file in lying)
+
+
+def test_a_base_backup_that_is_not_the_one_recorded_is_refused(protected: Protected) -> None:
+    [base] = [b for b in protected.ports.store.backups(APP, ENV) if b.kind is BackupKind.PHYSICAL]
+    protected.ports.store.change_backup(base.id, sha256="0" * 64)
+    try:
+        with pytest.raises(BackupFailed, match="could not be brought forward"):
+            protected.recovered()
+    finally:
+        protected.ports.store.change_backup(base.id, sha256=base.sha256)
 
 
 def committed_in_own_segment(protected: Protected, number: int) -> datetime:

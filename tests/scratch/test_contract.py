@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -69,6 +70,70 @@ def test_tables_as_an_application_sees_them(scratches: OpenScratches, any_order:
             "public.bare": {},
             "audit.seen": {"kind": False},
         }
+
+
+OUTWARD = (
+    "CREATE EXTENSION postgres_fdw",
+    "CREATE EXTENSION dblink",
+    "CREATE EXTENSION file_fdw",
+    "CREATE TABLE bill (id int)",
+    "CREATE SERVER billing FOREIGN DATA WRAPPER postgres_fdw"
+    " OPTIONS (hostaddr '{host}', port '{port}', dbname '{database}')",
+    "CREATE USER MAPPING FOR PUBLIC SERVER billing OPTIONS (user '{user}', password '{password}')",
+    "CREATE USER MAPPING FOR CURRENT_USER SERVER billing OPTIONS (user '{user}', password '{password}')",
+    "CREATE FOREIGN TABLE theirs (id int) SERVER billing OPTIONS (table_name 'bill')",
+    "CREATE SERVER files FOREIGN DATA WRAPPER file_fdw",
+    "CREATE FOREIGN TABLE told (line text) SERVER files OPTIONS (program 'echo ran')",
+    "CREATE SUBSCRIPTION {database}_fed CONNECTION 'host={host} port={port} dbname={database}' PUBLICATION p"
+    " WITH (connect = false)",
+)
+"""Ways out of a database; its foreign server leads back to itself, as where it leads does not matter."""
+
+
+def test_what_leads_out_of_a_copy_is_cut_off(scratches: OpenScratches, any_order: ScratchOrder) -> None:
+    with scratches.open(any_order) as server:
+        server.create("shop")
+        url = server.url("shop")
+        inside = urlsplit(url.reveal())
+        [(host, port, name)] = sql.rows(
+            url, "SELECT host(inet_server_addr()), inet_server_port(), current_database()"
+        )
+        words = {"host": host, "port": port, "user": inside.username, "password": inside.password}
+        sql.act(url, *(statement.format(database=name, **words) for statement in OUTWARD))
+        sql.act(url, "INSERT INTO theirs VALUES (1)")
+        assert sql.rows(url, "SELECT * FROM told") == [("ran",)]
+        left = server.cut_off("shop")
+        assert left[0] == "extension dblink"
+        assert left[1:] == ("a role that is a superuser (COPY … TO PROGRAM, extensions)",)
+        with pytest.raises(DatabaseError, match="user mapping not found"):
+            sql.act(url, "INSERT INTO theirs VALUES (2)")
+        sql.act(url, OUTWARD[5].format(**words))
+        with pytest.raises(DatabaseError, match="could not connect"):
+            sql.act(url, "INSERT INTO theirs VALUES (2)")
+        assert sql.rows(url, "SELECT id FROM bill") == [(1,)]
+        assert sql.rows(url, "SELECT * FROM told") == []
+        assert server.keep("shop") == ""  # a database with a subscription cannot be dropped for its copy
+        sql.act(url, f"DROP SUBSCRIPTION {name}_fed", "DROP EXTENSION dblink CASCADE")  # asks no publisher
+        server.adopt_role("ann", "shop")
+        assert server.ours == (server.cut_off("shop", "ann") == ())
+        if server.ours:
+            sql.act(url, "GRANT pg_execute_server_program TO ann", "ALTER SERVER billing OWNER TO ann")
+            owns, member = "a role that owns foreign server billing", "a role that is a member of "
+            assert server.cut_off("shop", "ann") == (f"{member}pg_execute_server_program", owns)
+        sql.act(url, OUTWARD[-1].format(database=name, **words))  # closing it copes with that
+
+
+def test_a_locale_that_it_lacks_is_named_with_its_cure(
+    scratches: OpenScratches, any_order: ScratchOrder
+) -> None:
+    with scratches.open(any_order) as server:
+        with pytest.raises(DatabaseError, match=r"xx_XX\.utf8") as told:
+            server.create("shop", like={"encoding": "UTF8", "collation": "xx_XX.utf8"})
+        if any_order.where == "auto":
+            assert "locale-gen" in str(told.value.hint)
+            assert f"container:postgres:{any_order.major}" in str(told.value.hint)
+        elif server.ours:
+            assert "an image that has the locale xx_XX.utf8" in str(told.value.hint)
 
 
 def test_another_major_version_is_refused_and_nothing_left(

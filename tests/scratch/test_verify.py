@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +80,44 @@ def test_a_backup_is_proven_and_its_copy_is_the_applications(
     [entry] = ports.store.backups("shop", "dev")
     assert entry.state is BackupState.VERIFIED
     assert entry.verified_at
+
+
+@pytest.fixture
+def publisher() -> Iterator[socket.socket]:
+    """A place where nobody answers, but is seen to knock."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+def test_a_copied_server_follows_no_publisher_and_starts_with_prepared_transactions(
+    ports: Ports, world: World, tmp_path: Path, publisher: socket.socket
+) -> None:
+    with Server(world.postgres, connections=12, senders=4) as source:
+        source.query("ALTER SYSTEM SET max_prepared_transactions = 10")
+        source.query("ALTER SYSTEM SET max_logical_replication_workers = 0")  # the original keeps still
+        source.stop()
+        source.start()
+        source.query("CREATE TABLE t (n int)")
+        for number in range(3):
+            source.query(f"BEGIN; INSERT INTO t VALUES ({number}); PREPARE TRANSACTION 'p{number}'")
+        port = publisher.getsockname()[1]
+        source.query(
+            f"CREATE SUBSCRIPTION fed CONNECTION 'host=127.0.0.1 port={port}' PUBLICATION p"
+            " WITH (connect = false, slot_name = fed)"
+        )
+        source.query("ALTER SUBSCRIPTION fed ENABLE")
+        backup = made(ports, source, tmp_path, BackupKind.PHYSICAL)
+        with restored(ports, backup, scratch_order(backup, "auto"), ORDER) as copy:
+            url = copy.server.url(copy.database)
+            assert copy.verification.ok
+            assert sql.rows(url, "SELECT count(*) FROM pg_prepared_xacts") == [(3,)]
+            assert sql.rows(url, "SELECT subname FROM pg_subscription WHERE subenabled") == [("fed",)]
+            assert select.select([publisher], [], [], 2) == ([], [], [])
+            copy.server.cut_off(copy.database)
+            assert sql.rows(url, "SELECT count(*) FROM pg_prepared_xacts") == [(0,)]
+            sql.act(url, "DROP SUBSCRIPTION fed")
+            assert copy.server.keep(copy.database) == "template"
+            assert select.select([publisher], [], [], 0) == ([], [], [])
 
 
 def test_a_physical_backup_that_was_changed_never_starts(

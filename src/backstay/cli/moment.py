@@ -49,7 +49,7 @@ def backup_at(settings: Settings, found: Project, environment: Environment, at: 
     name = f"{environment.app}-{environment.name}-{at:%Y%m%d%H%M%S%f}"
     scratch = ScratchOrder(environment.app, environment.name, name, 0, source.scratch)
     identity = source.identity_in(wiring.secrets(environment).read())
-    order = PitrOrder(environment.app, environment.name, at, folder, scratch, identity)
+    order = PitrOrder(environment.app, environment.name, at, folder, scratch, identity, source.encrypt_to)
     with ended_politely(), progress:
         progress.say(f"bringing {environment.name} back as it was at {at.isoformat()}, in scratch …")
         ports.scratches.sweep(environment.app, environment.name)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from backstay.domain.duration import format_duration
-from backstay.domain.objective import Objective
+from backstay.domain.objective import Objective, in_future, is_ahead
 
 TREND: Final = 10
 """How many drills a trend is made of."""
@@ -74,6 +74,10 @@ def freshness(recovered: datetime, now: datetime, objective: Objective) -> Proof
 
     `recovered` is the moment of its data, by a row that was written then where there is one (the canary).
     """
+    if is_ahead(recovered, now):
+        return Proof(
+            Part.FRESH, False, f"its data is dated {in_future(recovered)}, so nobody knows how old it is"
+        )
     age_s = max(0.0, (now - recovered).total_seconds())
     allowed = f"the RPO allows {format_duration(objective.rpo_s)}"
     ok = age_s <= objective.rpo_s

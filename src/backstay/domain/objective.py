@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -14,6 +14,14 @@ BACKUP_SHARE: Final = 0.75
 
 ALARM_SHARE: Final = 0.5
 """With continuous protection people hear of a fault when this share of the RPO is used up, not when all of it is."""
+
+AHEAD: Final = timedelta(minutes=1)
+"""How far the clocks of two machines may differ."""
+
+
+def is_ahead(at: datetime, now: datetime) -> bool:
+    """Whether a moment of the past lies in the future: it was read from a wrong clock, so nobody knows when it was."""
+    return at - now > AHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +46,22 @@ class Protection:
 
     @property
     def recoverable(self) -> datetime | None:
-        """The last moment to which everything could be brought back; None when nothing could."""
+        """The last moment to which everything could be brought back; None when nothing could, or nobody knows."""
+        known = (
+            at for at in (self.backup, self.received) if at is not None and not is_ahead(at, self.moment)
+        )
+        return max(known, default=None)
+
+    @property
+    def misdated(self) -> datetime | None:
+        """The moment of a wrong clock, where there is no other; None where there is."""
+        if self.recoverable is not None:
+            return None
         return max((at for at in (self.backup, self.received) if at is not None), default=None)
 
     @property
     def exposure_s(self) -> float | None:
-        """How much work would be lost now, in seconds; None when all of it would."""
+        """How much work would be lost now, in seconds; None when all of it would, or nobody knows."""
         last = self.recoverable
         return None if last is None else max(0.0, (self.moment - last).total_seconds())
 
@@ -69,6 +87,11 @@ class Measure:
 def rpo(objective: Objective, protection: Protection) -> Measure:
     """Whether no more work than promised would be lost if the database were gone now."""
     lost_s, target_s = protection.exposure_s, objective.rpo_s
+    if protection.misdated is not None:
+        why = (
+            f"what there is is dated {in_future(protection.misdated)}, so nobody knows how much would be lost"
+        )
+        return Measure(Standing.BROKEN, target_s, None, why)
     if lost_s is None:
         return Measure(Standing.BROKEN, target_s, None, "there is no backup: everything would be lost")
     standing = Standing.MET if lost_s <= target_s else Standing.BROKEN
@@ -89,6 +112,11 @@ def rto(objective: Objective, drilled_s: float | None) -> Measure:
     standing = Standing.MET if drilled_s <= target_s else Standing.BROKEN
     why = f"the last drill took {format_duration(drilled_s)}, {_allowed(target_s)}"
     return Measure(standing, target_s, drilled_s, why)
+
+
+def in_future(at: datetime) -> str:
+    """A moment that a wrong clock gave, for people."""
+    return f"{at:%Y-%m-%d %H:%M} UTC, in the future (a clock was or is wrong)"
 
 
 def _allowed(target_s: float) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 
 from backstay.domain.duration import format_duration
 from backstay.domain.lease import Owner
-from backstay.domain.objective import BACKUP_SHARE
+from backstay.domain.objective import BACKUP_SHARE, in_future, is_ahead
 from backstay.domain.size import format_bytes
 
 MISSED_AFTER_S: Final = 300.0
@@ -120,6 +120,8 @@ def backup_due(cover: Cover) -> Due | None:
     now, newest, slot = cover.moment, cover.newest, cover.slot
     if newest is None:
         return Due("there is no backup yet", now)
+    if is_ahead(newest, now):
+        return Due(f"the newest backup is dated {in_future(newest)}", now)
     if slot is not None and slot >= cover.since and newest < slot:
         missed = (now - slot).total_seconds() > MISSED_AFTER_S
         return Due(f"scheduled for {slot:%Y-%m-%d %H:%M} UTC", slot, missed)
@@ -168,8 +170,10 @@ def may_try(runs: Sequence[DutyRun], now: datetime) -> bool:
 def scheduled_due(
     slot: datetime | None, since: datetime, last_done: datetime | None, now: datetime
 ) -> Due | None:
-    """Whether something else than a backup should run by its schedule: once for each time it fires."""
-    if slot is None or slot < since or (last_done is not None and last_done >= slot):
+    """Whether something else than a backup should run by its schedule: once for each time it fires. A `last_done`
+    in the future does not count."""
+    known = last_done if last_done is not None and not is_ahead(last_done, now) else None
+    if slot is None or slot < since or (known is not None and known >= slot):
         return None
     late = (now - slot).total_seconds() > MISSED_AFTER_S
     return Due(f"scheduled for {slot:%Y-%m-%d %H:%M} UTC", slot, late)
@@ -195,8 +199,10 @@ class Standing:
 
 def standing(duty: Duty, last_done: datetime | None, since: datetime, now: datetime) -> Standing:
     """Where one of the regular duties stands. One that was never done counts from `since`, when there was an
-    environment to do it for."""
+    environment to do it for; so does one that was done in the future."""
     period = PERIODS[duty]
+    if last_done is not None and is_ahead(last_done, now):
+        last_done = None
     due_at = (last_done or since) + period
     due_soon = last_done is None or now >= due_at - period / 10
     state = DutyState.DUE if due_soon else DutyState.DONE

@@ -49,7 +49,7 @@ class PitrOrder:
     """What to bring back: `at` None is as far as it goes. `folder` is where the WAL was received into, absolute.
 
     `scratch` says where the server runs and what it is called; its `major`, `data` and `recovery` are filled in
-    here. `identity` opens an encrypted base backup.
+    here. `identity` opens an encrypted base backup; `recipients` are age keys that a backup made of it is encrypted to.
     """
 
     app: str
@@ -58,6 +58,7 @@ class PitrOrder:
     folder: Path
     scratch: ScratchOrder
     identity: Secret | None = None
+    recipients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,9 @@ def backup_as_of(
         while (id_ := backup_id(order.app, order.environment, at)) in taken:
             at += timedelta(milliseconds=1)
         about = {"app": order.app, "environment": order.environment, "created_at": rfc3339(at)}
-        job = DumpOrder(server.url(database), folder, id_, about, limits, stopped)
+        job = DumpOrder(
+            server.url(database), folder, id_, about, limits, stopped, recipients=order.recipients
+        )
         try:
             dump = ports.database.dump(job)
         except DatabaseError as error:
@@ -203,7 +206,7 @@ def _replayed(
     data = ports.scratches.folder(wanted)
     try:
         with ports.database.reading(Path(base.path)):
-            ports.database.unpack(Path(base.path), data, order.identity)
+            ports.database.unpack(Path(base.path), data, order.identity, sha256=base.sha256)
         ports.archive.supply(order.folder, chosen, data)
     except DatabaseError:
         ports.scratches.give_up(wanted)

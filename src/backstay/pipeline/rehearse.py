@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -115,9 +115,11 @@ def rehearse(ports: Ports, backup: Backup, order: RehearsalOrder, tell: Teller) 
             tell(
                 "backup_verified", _told(verification), backup=verification.backup, took_s=verification.took_s
             )
+            trial = Trial(ports, order, room.place, copy, tell)
             kept = copy.server.keep(copy.database) if order.migrating and order.has_another else ""
-            found = Trial(ports, order, room.place, copy, tell).run()
-            notes = (*copy.server.notes, *verification.notes, *_notes(room, copy))
+            found = trial.run()
+            isolated = room.internal and not trial.ways_out
+            notes = (*copy.server.notes, *verification.notes, *_notes(room, copy, trial.ways_out))
             if failures(found.old or ()) and kept and copy.server.go_back(copy.database):
                 found = _without_the_migration(Trial(ports, order, room.place, copy, tell), found)
         if failures(found.old or ()) and found.old_before is None:
@@ -125,9 +127,7 @@ def rehearse(ports: Ports, backup: Backup, order: RehearsalOrder, tell: Teller) 
                 found = _without_the_migration(Trial(ports, order, room.place, copy, tell), found)
     limits = LockLimits(order.environment.policy.long_lock_s, order.environment.policy.longest_lock_s)
     took_s = ports.clock.monotonic() - began
-    return Rehearsal(
-        verification, found, judge(found, limits), room.internal, took_s, tuple(dict.fromkeys(notes))
-    )
+    return Rehearsal(verification, found, judge(found, limits), isolated, took_s, tuple(dict.fromkeys(notes)))
 
 
 def _without_the_migration(trial: Trial, found: Rehearsed) -> Rehearsed:
@@ -237,12 +237,14 @@ def _where(order: RehearsalOrder) -> str:
     return source.scratch
 
 
-def _notes(room: Room, copy: RestoredCopy) -> Iterator[str]:
+def _notes(room: Room, copy: RestoredCopy, ways_out: Sequence[str]) -> Iterator[str]:
     if not room.internal:
         yield (
             "not isolated: what ran could reach everything that this host reaches, with the real secrets of all"
             " services but the database"
         )
+    if ways_out:
+        yield f"not isolated: from the copied database one can reach other servers by {'; '.join(ways_out)}"
     if copy.server.ours and not copy.has_roles:
         yield "the backup has no roles: the release ran as a superuser, so missing rights were not noticed"
 

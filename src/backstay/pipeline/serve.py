@@ -18,6 +18,7 @@ from backstay.domain.backup import newest_whole
 from backstay.domain.drill import DrillKind
 from backstay.domain.environment import Environment
 from backstay.domain.lease import Claim, Presence, claim
+from backstay.domain.objective import is_ahead
 from backstay.domain.schedule import (
     Cover,
     Due,
@@ -27,7 +28,7 @@ from backstay.domain.schedule import (
     scheduled_due,
     too_slow_for,
 )
-from backstay.domain.wal import Flow
+from backstay.domain.wal import Chain, Flow
 from backstay.errors import BackstayError
 from backstay.pipeline import duty as duty_pipeline
 from backstay.pipeline import objective as objective_pipeline
@@ -46,6 +47,7 @@ SWEEP_S: Final = 3600.0
 SETTLE_S: Final = 15.0
 """How long it may take until a new watch knows what has arrived."""
 NO_BASE_S: Final = 3600.0
+"""How long a backup that did not become the base that was wanted, or mended no gap, keeps another from being made."""
 PATIENCE_S: Final = 8.0
 """How long a command of ours may take to stop safely before it is killed."""
 
@@ -96,6 +98,8 @@ class Served:
     next_sweep: float = 0.0
     seen: Look | None = None
     began: float = 0.0
+    mended: tuple[str, float] | None = None
+    """The newest base when a gap was last mended by another one, and when, by the monotonic clock."""
     no_watch: str | None = None
     """Why WAL is not received although it should be."""
 
@@ -226,12 +230,13 @@ class Serve:
             newest=seen.protection.backup,
             rpo_s=environment.policy.rpo_s,
             protected=receiving and newest is not None and newest.gap is None,
-            base_wanted=_base_wanted(served, seen),
+            base_wanted=_base_wanted(served, seen, ports.clock.monotonic()),
         )
         due = backup_due(cover)
         if due is not None:
             words = ["backup", "create", environment.name, "--reason", due.why]
-            served.duties.begin(Duty.BACKUP, due, words)
+            if served.duties.begin(Duty.BACKUP, due, words) and newest is not None and newest.gap:
+                served.mended = (newest.base.backup, ports.clock.monotonic())
 
     def _drill(self, served: Served) -> None:
         environment, ports = served.environment, self.ports
@@ -249,12 +254,13 @@ class Serve:
             served.duties.begin(Duty.RESTORE_DRILL, due, ["drill", "restore", environment.name])
 
     def _last_drill(self, served: Served) -> datetime | None:
-        """When the last one began, whoever started it and however it ended; one that was lost does not count."""
-        environment = served.environment
+        """When the last one began, whoever started it and however it ended; one that was lost does not count, nor one
+        that a wrong clock puts into the future."""
+        environment, now = served.environment, self.ports.clock.now()
         drills = self.ports.store.drills(environment.app, environment.name, DrillKind.RESTORE, 1)
         own = last_attempt(served.duties.runs(Duty.RESTORE_DRILL))
         known = [datetime.fromisoformat(drill.began_at) for drill in drills] + ([own] if own else [])
-        return max(known, default=None)
+        return max((at for at in known if not is_ahead(at, now)), default=None)
 
     def _recover(self, served: Served) -> None:
         """Have a deployment whose worker died brought to its end, and leftovers removed from time to time."""
@@ -273,9 +279,9 @@ class Serve:
             served.next_sweep = ports.clock.monotonic() + SWEEP_S
 
 
-def _base_wanted(served: Served, seen: Look) -> str | None:
-    """Why a base backup is wanted at once; nothing for a while after a backup that was not one, whatever the cause:
-    one after another would be made."""
+def _base_wanted(served: Served, seen: Look, now: float) -> str | None:
+    """Why a base backup is wanted at once; nothing for a while after a backup that was not one, or mended no gap,
+    whatever the cause: one after another would be made."""
     if served.keeper is None or served.environment.continuous is None:
         return None
     position = served.keeper.watch.position
@@ -285,10 +291,19 @@ def _base_wanted(served: Served, seen: Look) -> str | None:
         return None
     return base_wanted(
         has_base=newest is not None,
-        gap=newest.gap if newest is not None else None,
+        gap=newest.gap if newest is not None and _may_mend(served, newest, now) else None,
         wal_bytes=position.lsn - newest.base.start if position is not None and newest is not None else 0,
         limit_bytes=served.environment.continuous.base_after_bytes,
     )
+
+
+def _may_mend(served: Served, newest: Chain, now: float) -> bool:
+    """Whether a new base could mend a gap: while no WAL arrives none can, and where the last one did not, another one
+    would not either."""
+    if served.keeper is not None and _wal_fault(served.keeper.watch) is not None:
+        return False
+    before, at = served.mended or ("", 0.0)
+    return before in ("", newest.base.backup) or now - at >= NO_BASE_S
 
 
 def _wal_fault(watch: Watch) -> str | None:

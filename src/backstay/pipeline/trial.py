@@ -65,7 +65,7 @@ class RehearsalOrder:
 
 
 class Trial:
-    """One copy, and what is tried on it."""
+    """One copy, cut off from other servers, and what is tried on it. `ways_out` are what could not be cut."""
 
     def __init__(
         self, ports: TrialPorts, order: RehearsalOrder, place: Place, copy: RestoredCopy, tell: Teller
@@ -74,7 +74,9 @@ class Trial:
         self._order = order
         self._copy = copy
         self._tell = tell
-        self._secrets = _given(order, copy)
+        role = _role(order, copy)
+        self.ways_out = copy.server.cut_off(copy.database, role)
+        self._secrets = _given(order, copy, role)
         values = [*order.secrets.values(), *self._secrets.values()]
         self._hidden = [*values, password_of(copy.server.url(copy.database))]
         self._stage = Stage(
@@ -155,14 +157,20 @@ class Trial:
         return shown
 
 
-def _given(order: RehearsalOrder, copy: RestoredCopy) -> dict[str, Secret]:
+def _role(order: RehearsalOrder, copy: RestoredCopy) -> str | None:
+    """The role by which the application signs in to the copy; None: its superuser."""
+    source = order.environment.database
+    assert source is not None
+    if copy.server.ours and not copy.has_roles:
+        return None
+    return role_of(order.secrets[source.url_secret]) or None
+
+
+def _given(order: RehearsalOrder, copy: RestoredCopy, role: str | None) -> dict[str, Secret]:
     """The secrets, with the copy in place of the database, under whatever name its URL is known."""
     source = order.environment.database
     assert source is not None
     live = order.secrets[source.url_secret]
-    role = role_of(live) or None
-    if copy.server.ours and not copy.has_roles:
-        role = None
     if role is not None:
         copy.server.adopt_role(role, copy.database, owns=copy.verification.kind is BackupKind.LOGICAL)
     scratch = copy.server.url_for_containers(copy.database, role)

@@ -71,6 +71,13 @@ class ScratchServer(Protocol):
         """Have `role` sign in by `url(…, role)`, and own `database` if it `owns` it; it is made, without rights, when
         missing."""
 
+    def cut_off(self, database: str, role: str | None = None) -> tuple[str, ...]:
+        """Cut what leads from a copied database to other servers, before anything runs on it, and say what stays open.
+
+        Foreign servers and subscriptions lead nowhere then, and prepared transactions are rolled back. What stays open
+        to `role` (None: the superuser) is named for people; nothing where the server itself cannot get out.
+        """
+
     def keep(self, database: str) -> str:
         """Keep a database as it is now, for `go_back`, where that costs next to nothing; no session may be on it.
 

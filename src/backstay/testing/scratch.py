@@ -28,6 +28,7 @@ class FakeScratchServer:
         self.roles: list[str] = []
         self.closed = False
         self.went_back = False
+        self.cut: list[str] = []
 
     def url(self, database: str = "", role: str | None = None) -> Secret:
         return Secret(f"postgresql://{role or 'backstay_scratch'}:scratchword@127.0.0.1:5999/{database}")
@@ -48,6 +49,10 @@ class FakeScratchServer:
 
     def adopt_role(self, role: str, database: str, *, owns: bool = True) -> None:
         self.roles.append(role)
+
+    def cut_off(self, database: str, role: str | None = None) -> tuple[str, ...]:
+        self.cut.append(database)
+        return self.scratches.ways_out
 
     def keep(self, database: str) -> str:
         return self.scratches.keeps
@@ -94,7 +99,7 @@ class FakeScratches:
     """`fault` is the message of the next failures; `left` what was opened and not closed; `orders` all that came;
     `traces` what the next watches see, `tables` what is found at the next looks, both in order; `dead` the names whose
     owners died. `made` hears the URL of each new database; `given`: the servers are somebody else's; `keeps` is how
-    they keep a database, "" for not at all."""
+    they keep a database, "" for not at all; `ways_out` is what they cannot cut off."""
 
     def __init__(self) -> None:
         self.fault: str | None = None
@@ -108,6 +113,7 @@ class FakeScratches:
         self.made: Callable[[str], object] = lambda url: None
         self.given = False
         self.keeps = "template"
+        self.ways_out: tuple[str, ...] = ()
 
     def available(self, where: str, major: int) -> str:
         if self.fault is not None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from backstay.adapters.scratch import sql
 from backstay.adapters.scratch.claim import Claim
+from backstay.adapters.scratch.locales import cure_in_image, missing_locale
 from backstay.adapters.scratch.server import OwnServer
 from backstay.adapters.scratch.settings import ACCESS, settings
 from backstay.domain.secret import Secret
@@ -47,7 +48,9 @@ class ContainerServer(OwnServer):
             raise DatabaseError(f"{data} is not the folder that was given for this scratch server")
         if data is not None:
             _clean(data, recovers=bool(self._order.recovery))
-        (folder / "settings.conf").write_text(settings(["*"], f"{_INSIDE}/log", self._order.recovery))
+        (folder / "settings.conf").write_text(
+            settings(self.major, ["*"], f"{_INSIDE}/log", self._order.recovery)
+        )
         (folder / "access.conf").write_text(ACCESS)
         try:
             self._container = self._engine.run(self._spec(folder))
@@ -70,6 +73,14 @@ class ContainerServer(OwnServer):
     def address_for_containers(self) -> tuple[str, int]:
         assert self._container is not None
         return self._container.address, PORT
+
+    def cure(self, locale: str) -> str:
+        return cure_in_image(locale)
+
+    def cut_off(self, database: str, role: str | None = None) -> tuple[str, ...]:
+        """On a network of the order it is that network which lets nothing out, or says that it does."""
+        left = super().cut_off(database, role)
+        return () if self._order.network else left
 
     def close(self) -> None:
         remove(self._engine, self._claim)
@@ -116,9 +127,11 @@ class ContainerServer(OwnServer):
         self._container = found
         if not found.running:
             said = [line for line in self._engine.logs(found.id, _LOG_LINES) if line.strip()]
+            locale = missing_locale("\n".join(said))
+            needed = "database.scratch needs an image with PostgreSQL, such as container:postgres:15"
             raise DatabaseError(
                 f"the scratch server in {self._image} ended: {' '.join(said[-2:]) or 'it said nothing'}",
-                hint="database.scratch needs an image with PostgreSQL, such as container:postgres:15",
+                hint=self.cure(locale) if locale else needed,
             )
 
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from backstay.adapters.scratch import sql
+from backstay.adapters.scratch import outward, sql
 from backstay.adapters.scratch.claim import Claim
 from backstay.adapters.scratch.watch import DatabaseWatch
 from backstay.domain.secret import Secret
@@ -77,6 +77,12 @@ class GivenServer:
     def adopt_role(self, role: str, database: str, *, owns: bool = True) -> None:
         """Roles of somebody else's server are left as they are."""
 
+    def cut_off(self, database: str, role: str | None = None) -> tuple[str, ...]:
+        """All sign in as the role of the given URL, whatever `role` is."""
+        url = self.url(database)
+        [(me,)] = sql.rows(url, "SELECT current_user")
+        return outward.cut_off(url, me)
+
     def keep(self, database: str) -> str:
         return sql.keep_copy(self._url, self._real(database))
 
@@ -107,10 +113,7 @@ class GivenServer:
 
     def _to(self, url: Secret, database: str) -> Secret:
         """The URL of one of our databases; of the one that was given, when none is named."""
-        if not database:
-            return url
-        parts = urlsplit(url.reveal())
-        return Secret(urlunsplit(parts._replace(path=f"/{quote(self._real(database), safe='')}")))
+        return _led_to(url, self._real(database)) if database else url
 
 
 def prefix_of(name: str) -> str:
@@ -119,8 +122,15 @@ def prefix_of(name: str) -> str:
 
 
 def drop(url: Secret, database: str) -> None:
-    """Drop a database by its real name."""
+    """Drop a database by its real name, with its subscriptions."""
+    if sql.rows(url, sql.SUBSCRIBED, (database,)):
+        outward.unsubscribe(_led_to(url, database))
     sql.act(url, f"DROP DATABASE IF EXISTS {sql.name(database)} WITH (FORCE)")
+
+
+def _led_to(url: Secret, database: str) -> Secret:
+    """The URL of another database on the same server."""
+    return Secret(urlunsplit(urlsplit(url.reveal())._replace(path=f"/{quote(database, safe='')}")))
 
 
 def drop_all(url: Secret, prefix: str) -> None:

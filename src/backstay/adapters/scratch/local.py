@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from backstay.adapters.scratch import binaries, sql
 from backstay.adapters.scratch.claim import Claim, remove_tree
+from backstay.adapters.scratch.locales import cure_on_host, missing_locale
 from backstay.adapters.scratch.processes import end_all_in
 from backstay.adapters.scratch.reflink import can_refer, copy_by_reference
 from backstay.adapters.scratch.server import MAINTENANCE, SUPERUSER, OwnServer
@@ -70,6 +71,9 @@ class LocalServer(OwnServer):
 
     def address_for_containers(self) -> tuple[str, int]:
         return self._gateway or "127.0.0.1", self._port
+
+    def cure(self, locale: str) -> str:
+        return cure_on_host(locale, self.major)
 
     def keep(self, database: str) -> str:
         """By reference where the filesystem can; the server pauses for that, for its files must be at rest."""
@@ -151,7 +155,8 @@ class LocalServer(OwnServer):
 
     def _configure(self) -> None:
         where = list(dict.fromkeys(["127.0.0.1", self._gateway or "127.0.0.1"]))
-        (self._folder / "settings.conf").write_text(settings(where, f"{self._seen}/log", self._recovery))
+        wanted = settings(self.major, where, f"{self._seen}/log", self._recovery)
+        (self._folder / "settings.conf").write_text(wanted)
         (self._folder / "access.conf").write_text(ACCESS)
         (self._folder / "map.conf").write_text("")
         self._own()
@@ -182,7 +187,11 @@ class LocalServer(OwnServer):
         except OSError as error:
             raise DatabaseError(f"{program} cannot be run: {error.strerror}") from error
         if done.returncode != 0:
-            raise DatabaseError(f"{program} of a scratch server failed: {self._last_words(done.stdout)}")
+            locale = missing_locale(done.stdout.decode(errors="replace"))
+            raise DatabaseError(
+                f"{program} of a scratch server failed: {self._last_words(done.stdout)}",
+                hint=self.cure(locale) if locale else None,
+            )
 
     def _launch(self) -> None:
         self._port = self._port or _free_port()

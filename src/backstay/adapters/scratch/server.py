@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Self
 
-from backstay.adapters.scratch import sql
+from backstay.adapters.scratch import outward, sql
+from backstay.adapters.scratch.locales import missing_locale
 from backstay.adapters.scratch.watch import DatabaseWatch
 from backstay.domain.secret import Secret
 from backstay.domain.tables import Tables
+from backstay.errors import DatabaseError
 
 SUPERUSER: Final = "backstay_scratch"
 MAINTENANCE: Final = "template1"
@@ -36,6 +38,10 @@ class OwnServer:
         """Where containers of its network reach it."""
 
     @abstractmethod
+    def cure(self, locale: str) -> str:
+        """What people can do when it lacks a locale."""
+
+    @abstractmethod
     def close(self) -> None: ...
 
     def url(self, database: str = "", role: str | None = None) -> Secret:
@@ -52,7 +58,13 @@ class OwnServer:
         statement = f"CREATE DATABASE {sql.name(database)} TEMPLATE {sql.name(template or 'template0')}"
         if template is not None and self.major >= 15:
             statement += " STRATEGY FILE_COPY"  # writes no WAL of it; the other way writes every byte twice
-        sql.act(self.url(), statement + sql.shaped(like, template))
+        try:
+            sql.act(self.url(), statement + sql.shaped(like, template))
+        except DatabaseError as error:
+            locale = missing_locale(error.message)
+            if locale is None:
+                raise
+            raise DatabaseError(error.message, hint=self.cure(locale)) from error
 
     def drop(self, database: str) -> None:
         sql.act(self.url(), f"DROP DATABASE IF EXISTS {sql.name(database)} WITH (FORCE)")
@@ -65,6 +77,9 @@ class OwnServer:
             f"ALTER ROLE {sql.name(role)} LOGIN VALID UNTIL 'infinity' PASSWORD {sql.text(self._password.reveal())}",
             *([f"ALTER DATABASE {sql.name(database)} OWNER TO {sql.name(role)}"] if owns else []),
         )
+
+    def cut_off(self, database: str, role: str | None = None) -> tuple[str, ...]:
+        return outward.cut_off(self.url(database), role)
 
     def keep(self, database: str) -> str:
         return sql.keep_copy(self.url(), database)

@@ -39,6 +39,7 @@ def connected(
             autocommit=True,
             connect_timeout=max(2, int(deadline_s)),
             application_name=name,
+            client_encoding="UTF8",
         ) as connection:
             yield connection
     except psycopg.Error as error:
@@ -90,15 +91,21 @@ def tables(url: Secret) -> Tables:
     return found
 
 
+SUBSCRIBED: Final = (
+    "SELECT 1 FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE datname = %s"
+)
+"""Whether a database has subscriptions, with which it cannot be dropped."""
+
 KEPT: Final = "_kept"
 SMALL_BYTES: Final = 256 << 20
 """A database up to this size is copied within a second or so."""
 
 
 def keep_copy(maintenance: Secret, database: str) -> str:
-    """Copy a small database under another name; "" when it is not small. `maintenance` names another database."""
+    """Copy a small database under another name; "" when it is not small, or has subscriptions, with which it could not
+    be dropped. `maintenance` names another database."""
     [(size,)] = rows(maintenance, "SELECT pg_database_size(%s)", (database,))
-    if size > SMALL_BYTES:
+    if size > SMALL_BYTES or rows(maintenance, SUBSCRIBED, (database,)):
         return ""
     act(maintenance, f"CREATE DATABASE {name(database + KEPT)} TEMPLATE {name(database)}")
     return "template"
