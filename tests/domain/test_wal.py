@@ -228,7 +228,7 @@ class TestWindow:
 class TestPruning:
     def test_only_what_lies_before_the_oldest_kept_base(self) -> None:
         listing = Listing(segments(*range(1, 8)) | {"00000002.history": 40, "marks": 7} | partial(1))
-        found = superfluous(listing, [base(5), base(3)])
+        found = superfluous(listing, [base(5).start, base(3).start])
         assert found == (*segments(1), *partial(1), *segments(2))
 
     def test_nothing_goes_without_a_base(self) -> None:
@@ -238,7 +238,7 @@ class TestPruning:
     def test_every_kept_base_reaches_as_far_as_before(self, numbers: set[int], starts: list[int]) -> None:
         kept = [base(number) for number in starts]
         listing = Listing(segments(*numbers), marks=marks(*range(31)))
-        gone = superfluous(listing, kept)
+        gone = superfluous(listing, [each.start for each in kept])
         left = Listing({n: s for n, s in listing.files.items() if n not in gone}, marks=listing.marks)
         assert [chain(each, left) for each in kept] == [chain(each, listing) for each in kept]
 

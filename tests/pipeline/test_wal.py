@@ -12,7 +12,7 @@ import pytest
 
 from backstay.domain.backup import Backup, BackupKind, BackupState
 from backstay.domain.secret import Secret
-from backstay.domain.wal import DEFAULT_SEGMENT_BYTES, Base, Continuous, Flow, WalState
+from backstay.domain.wal import DEFAULT_SEGMENT_BYTES, Base, Continuous, Flow, WalState, write_lsn
 from backstay.pipeline.times import rfc3339
 from backstay.pipeline.wal import BACKOFF_S, OBSERVE_S, Watch, WatchOrder, chains, slot_name
 from backstay.ports.store import Store
@@ -77,7 +77,12 @@ def keeping(town: Town) -> Keeping:
     return Keeping(town.store, town.clock)
 
 
-def base_backup(keeping: Keeping, name: str = "b1") -> Base:
+def base_backup(
+    keeping: Keeping,
+    name: str = "b1",
+    state: BackupState = BackupState.UNVERIFIED,
+    wal_lsn: str | None = None,
+) -> Base:
     """A base backup made now, in the catalog and in the WAL."""
     at = keeping.clock.now()
     backup = Backup(
@@ -86,11 +91,12 @@ def base_backup(keeping: Keeping, name: str = "b1") -> Base:
         "prod",
         rfc3339(at),
         BackupKind.PHYSICAL,
-        BackupState.UNVERIFIED,
+        state,
         7,
         f"/b/{name}",
         "ab",
         "base",
+        wal_lsn=wal_lsn,
     )
     keeping.store.record_backup(backup)
     base = Base(name, 1, keeping.server.lsn - 40, keeping.server.lsn, at, at)
@@ -174,12 +180,72 @@ def test_a_folder_that_cannot_be_written_is_told(keeping: Keeping) -> None:
     assert state.flow is Flow.LATE and "Read-only" in state.message
 
 
-def test_what_the_server_threw_away_is_told_and_the_slot_is_made_anew(keeping: Keeping) -> None:
+def test_what_the_server_threw_away_is_told_and_what_comes_after_it_is_received(keeping: Keeping) -> None:
     keeping.run(30, keeping.works)
-    keeping.server.lost = True
+    base_backup(keeping)
+    keeping.run(30, keeping.works)
+    [before] = chains(keeping, "shop", "prod", FOLDER)
+    keeping.receiver.stop(FOLDER)
+    keeping.server.write(5 * DEFAULT_SEGMENT_BYTES)
+    keeping.server.lose()
     keeping.run(0)
     assert keeping.server.dropped == [slot_name("shop", "prod")]
+    state = keeping.run(60, keeping.works)
+    assert state.flow is Flow.RECEIVING
+    assert state.caught_up is not None and state.caught_up.lsn == keeping.server.lsn
+    assert keeping.kinds == ["wal_receiving", "wal_gap"]
+    [after] = chains(keeping, "shop", "prod", FOLDER)
+    assert after.gap is not None and (after.files, after.end, after.until) == (
+        before.files, before.end, before.until,
+    )  # fmt: skip
+    base_backup(keeping, "b2")
+    keeping.run(30, keeping.works)
+    assert chains(keeping, "shop", "prod", FOLDER)[0].gap is None
+
+
+def test_without_a_slot_wal_that_is_gone_is_not_asked_for_again_and_again(keeping: Keeping) -> None:
+    """As after a failover, or when somebody dropped the slot."""
+    keeping.run(30, keeping.works)
+    keeping.receiver.stop(FOLDER)
+    keeping.server.write(5 * DEFAULT_SEGMENT_BYTES)
+    keeping.server.lose()
+    keeping.server.lost = False
+    assert keeping.run(30, keeping.works).flow is Flow.RECEIVING
+    assert keeping.kinds == ["wal_receiving", "wal_gap"] and keeping.server.dropped == []
+    assert keeping.watch.behind_s == 0
+
+
+def test_what_somebody_else_receives_is_not_taken_for_received(keeping: Keeping) -> None:
+    """A receiver that another host left running moves the slot."""
+    keeping.server.active = True
+
+    def elsewhere() -> None:
+        keeping.server.write(1 << 20)
+        keeping.server.received = keeping.server.lsn
+
+    state = keeping.run(120, elsewhere)
+    assert state.flow is Flow.DOWN and "somebody else receives" in state.message
+    assert keeping.kinds == ["wal_down"] and state.caught_up is None
+    keeping.server.active = False
     assert keeping.run(60, keeping.works).flow is Flow.RECEIVING
+
+
+def test_what_is_not_in_the_folder_is_not_taken_for_received(keeping: Keeping) -> None:
+    keeping.run(30, keeping.works)
+
+    def vanishes() -> None:
+        keeping.works_hard()
+        keeping.archive.files[FOLDER].clear()
+
+    assert keeping.run(60, vanishes).flow is Flow.LATE
+
+
+def test_a_receiver_that_cannot_stay_is_down_although_the_server_is_idle(keeping: Keeping) -> None:
+    keeping.run(30, keeping.works)
+    keeping.receiver.dies = "No space left on device"
+    keeping.receiver.stop(FOLDER)
+    state = keeping.run(60)
+    assert state.flow is Flow.DOWN and "No space left" in state.message
 
 
 def test_wal_of_another_server_is_never_mixed_in(keeping: Keeping) -> None:
@@ -259,6 +325,48 @@ class TestChains:
         keeping.run(601)
         assert "wal_pruned" in keeping.kinds
         assert len(keeping.archive.files[FOLDER]) <= 2
+
+    @pytest.mark.parametrize("state", [BackupState.UNVERIFIED, BackupState.DAMAGED])
+    def test_a_base_that_cannot_be_read_keeps_what_it_needs(
+        self, keeping: Keeping, state: BackupState
+    ) -> None:
+        keeping.run(10, keeping.works)
+        old = base_backup(keeping, "old", state)
+        keeping.run(900, keeping.works_hard)
+        base_backup(keeping, "new")
+        before = set(keeping.archive.files[FOLDER])
+        del keeping.archive.bases["old"]
+        keeping.run(1300)
+        assert before <= set(keeping.archive.files[FOLDER])
+        told = [message for kind, message in keeping.told if kind == "wal_kept"]
+        assert told[-1:] == [
+            "no WAL is removed: nobody can tell what old needs; mount the disk, or remove its files and its manifest"
+        ]
+        keeping.archive.bases["old"] = old
+        keeping.run(601)
+        assert before <= set(keeping.archive.files[FOLDER])
+
+    def test_a_damaged_base_keeps_wal_until_its_files_are_removed(self, keeping: Keeping) -> None:
+        keeping.run(10, keeping.works)
+        base_backup(keeping, "old", BackupState.DAMAGED)
+        keeping.run(900, keeping.works_hard)
+        base_backup(keeping, "new")
+        before = set(keeping.archive.files[FOLDER])
+        keeping.run(1300)
+        assert before <= set(keeping.archive.files[FOLDER])
+        assert [message for kind, message in keeping.told if kind == "wal_kept"] == [
+            "WAL is kept for old, though damaged; to give it up, remove its files and its manifest"
+        ]
+        keeping.archive.gone.add("old")
+        keeping.run(601)
+        assert keeping.watch.wal_kept is None and len(keeping.archive.files[FOLDER]) < len(before)
+
+    def test_where_the_catalog_knows_what_it_needs_the_rest_goes(self, keeping: Keeping) -> None:
+        keeping.run(900, keeping.works_hard)
+        base_backup(keeping, "old", BackupState.DAMAGED, wal_lsn=write_lsn(keeping.server.lsn))
+        del keeping.archive.bases["old"]
+        keeping.run(601)
+        assert "wal_pruned" in keeping.kinds
 
 
 @pytest.mark.parametrize(

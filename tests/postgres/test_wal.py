@@ -6,19 +6,26 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from backstay.adapters.postgres.manifest import manifest_path
 from backstay.adapters.postgres.receiver import PgReceivewal, _receivers
 from backstay.adapters.postgres.wal_archive import WalFolder
+from backstay.adapters.postgres.wal_base import STANDBY_BYTES, needed_from
 from backstay.adapters.postgres.wal_server import PostgresWalServer
 from backstay.domain.secret import Secret
 from backstay.domain.wal import Chain, Flow, Listing, Mark, WalState, parse_segment
 from backstay.errors import DatabaseError
+from backstay.pipeline.wal_prune import prune
 from backstay.ports.wal import ServerPosition
+from tests.postgres.continuous import APP, ENV, Protected, asked
 from tests.postgres.server import PASSWORD, Server
 from tests.world import World
 from tests.world.processes import wait_until
@@ -50,6 +57,8 @@ def ask(server: Server) -> ServerPosition:
 
 def start(server: Server, folder: Path) -> PgReceivewal:
     receiver = PgReceivewal()
+    if not receiver.is_running(folder):  # the server takes a moment to see that the one before has ended
+        assert wait_until(lambda: not ask(server).active, 20)
     receiver.start(Secret(server.url), SLOT, folder, ask(server).major)
     return receiver
 
@@ -60,7 +69,7 @@ def test_what_is_committed_arrives_at_once(primary: Server, folder: Path) -> Non
     primary.query("CREATE TABLE IF NOT EXISTS t (n int); INSERT INTO t VALUES (1)")
     position = ask(primary)
     assert position.active and not position.lost and position.keep_bytes is None
-    assert wait_until(lambda: (ask(primary).received or 0) >= position.lsn, 5)
+    assert wait_until(lambda: (ask(primary).received or 0) >= position.lsn, 20)
     names = [parse_segment(path.name, position.segment_bytes) for path in folder.iterdir()]
     assert [n for n in names if n is not None and n.is_partial and n.timeline == position.timeline]
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -99,12 +108,88 @@ def test_it_says_why_it_cannot_begin(primary: Server, folder: Path) -> None:
     other = folder.parent / "other"
     WalFolder().make(other)
     second = PgReceivewal()
-    second.start(Secret(primary.url), SLOT, other, ask(primary).major)
-    assert wait_until(lambda: not second.is_running(other), 5)
-    assert "active for PID" in second.last_words(other)
+    with pytest.raises(DatabaseError, match=f"slot {SLOT} is active: somebody else receives by it"):
+        second.start(Secret(primary.url), SLOT, other, ask(primary).major)
+    assert not second.is_running(other)
     with pytest.raises(DatabaseError, match="password authentication failed") as refused:
         second.start(Secret(primary.url.replace(PASSWORD, "wr0ngw0rd")), SLOT, other, ask(primary).major)
     assert "wr0ngw0rd" not in refused.value.message
+
+
+def test_it_waits_until_the_server_has_let_the_one_before_go(primary: Server, folder: Path) -> None:
+    start(primary, folder)
+    other = folder.parent / "other"
+    WalFolder().make(other)
+    [(pid, _)] = _receivers(folder)
+    ending = threading.Timer(1.0, os.kill, (pid, signal.SIGKILL))
+    ending.start()
+    later = PgReceivewal()
+    try:
+        later.start(Secret(primary.url), SLOT, other, ask(primary).major)
+        ending.join()
+        time.sleep(0.3)
+        assert later.is_running(other), later.last_words(other)
+    finally:
+        ending.join()
+        later.stop(other)
+
+
+def absent_until_wal_is_lost(protected: Protected) -> None:
+    """Nobody receives, and the server writes until it keeps nothing for the slot any more."""
+    protected.stop_watching()
+    protected.ports.receiver.stop(protected.folder)
+    for _ in range(40):
+        protected.primary.query(
+            "CREATE TABLE much AS SELECT repeat(md5(g::text), 20) FROM generate_series(1, 30000) g"
+        )
+        protected.primary.query("DROP TABLE much")
+        protected.primary.query("CHECKPOINT")
+        if protected.primary.query("SELECT wal_status FROM pg_replication_slots") == "lost":
+            return
+    raise AssertionError("the server goes on keeping it")
+
+
+def test_after_a_gap_wal_is_received_again_and_what_came_before_still_serves(world: World) -> None:
+    with Protected(world) as made:
+        primary, archive = made.primary, made.ports.archive
+        for limit in ("max_slot_wal_keep_size = '16MB'", "min_wal_size = '32MB'", "max_wal_size = '48MB'"):
+            primary.query(f"ALTER SYSTEM SET {limit}")
+        primary.query("SELECT pg_reload_conf()")
+        made.keep_watching(every_s=0.2)
+        made.base_backup()
+        primary.query("CREATE TABLE orders AS SELECT generate_series(1, 100) n")
+        good = made.now()
+        time.sleep(0.05)
+        primary.query("DROP TABLE orders")
+        made.has_arrived()
+
+        absent_until_wal_is_lost(made)
+        made.keep_watching(every_s=0.2)
+        made.base_backup()
+        made.has_arrived()
+        assert "wal_gap" in [kind for kind, _ in made.told]
+        newest, oldest = made.chains()
+        assert newest.gap is None and oldest.gap is not None and oldest.until >= good
+        recovered = made.recovered(good)
+        with recovered.server as server:
+            assert asked(server.url("postgres"), "SELECT count(*) FROM orders") == "100"
+
+        old = made.ports.store.backups(APP, ENV)[-1]
+        manifest = manifest_path(Path(old.path))
+        start, files = needed_from(old), set(oldest.files)
+        manifest.rename(made.home / "unmounted")
+        said = prune(made.ports, APP, ENV, made.folder, made._tell) or ""
+        assert f"nobody can tell what {old.id} needs" in said
+        assert needed_from(replace(old, wal_lsn="1/0")) == (1 << 32) - STANDBY_BYTES
+        (made.home / "unmounted").rename(manifest)
+        assert prune(made.ports, APP, ENV, made.folder, made._tell) is None
+        assert files <= set(archive.listing(made.folder).files)
+        assert needed_from(old) == start == oldest.base.start and not archive.is_gone(old)
+
+        made.ports.database.discard(Path(old.path))
+        assert archive.is_gone(old)
+        assert prune(made.ports, APP, ENV, made.folder, made._tell) is None
+        assert not files & set(archive.listing(made.folder).files) and made.chains()[0].gap is None
 
 
 def test_a_server_that_hangs_is_given_up(world: World) -> None:
@@ -188,6 +273,17 @@ class TestFolder:
         assert sizes == {
             "000000010000000000000001": 1 << 20, "000000010000000000000002": 1 << 20, "00000002.history": 0,
         }  # fmt: skip
+
+    def test_what_receives_goes_on_with_an_empty_file_and_it_counts_for_nothing(self, folder: Path) -> None:
+        archive, name = WalFolder(), "000000010000000000000002"
+        archive.begin_at(folder, name)
+        archive.begin_at(folder, name)
+        assert archive.listing(folder).files == {f"{name}.partial": 0}
+        assert archive.holds(folder, (2 << 24) + 1, 1 << 24) and archive.holds(folder, 7 << 24, 1 << 24)
+        assert not archive.holds(folder, 1, 1 << 24) and not archive.holds(folder, (3 << 24) + 1, 1 << 24)
+        (folder / f"{name}.partial").rename(folder / name)
+        archive.begin_at(folder, name)
+        assert archive.listing(folder).files == {name: 0}
 
     def test_a_full_disk_is_named(self, folder: Path) -> None:
         with pytest.raises(DatabaseError, match=r"none.*No such file"):

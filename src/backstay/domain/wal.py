@@ -7,7 +7,7 @@ timeline and segment. A timeline begins where a server was promoted, and its his
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -283,12 +283,12 @@ def chain_for(chains: Iterable[Chain], at: datetime | None) -> Chain | None:
     return max(fit, key=lambda c: (c.until, c.base.at) if at is None else (c.base.at, c.until), default=None)
 
 
-def superfluous(listing: Listing, kept: Iterable[Base]) -> tuple[str, ...]:
-    """The files that no kept base needs: segments wholly before the oldest one's start. Nothing without a base.
+def superfluous(listing: Listing, starts: Collection[int]) -> tuple[str, ...]:
+    """The files that no kept base needs: segments wholly before the first of their `starts` (positions). Nothing
+    without a base.
 
     Histories stay: they are small, and say where the others came from.
     """
-    starts = [base.start for base in kept]
     if not starts:
         return ()
     oldest = min(starts) // listing.segment_bytes

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -25,10 +26,11 @@ from backstay.domain.wal import (
     Mark,
     WalState,
     chain,
-    superfluous,
+    segment_name,
 )
-from backstay.errors import BackstayError, DatabaseError
+from backstay.errors import BackstayError
 from backstay.pipeline.prune import Teller
+from backstay.pipeline.wal_prune import prune
 from backstay.ports.clock import Clock
 from backstay.ports.store import Reader
 from backstay.ports.wal import Receiver, ServerPosition, WalArchive, WalServer
@@ -44,6 +46,8 @@ BACKOFF_S: Final = (0.0, 1.0, 5.0, 15.0, 30.0)
 """How long to wait before the receiver is started again, after the first, second … end in a row."""
 STEADY_S: Final = 60.0
 """A receiver that ran this long was a good one: its end counts as the first again."""
+REMOVED: Final = "has already been removed"
+"""What a server says of WAL that it does not have any more."""
 _PENDING: Final = 10_000
 
 
@@ -128,12 +132,14 @@ class Watch:
     position: ServerPosition | None = None
     canary_fault: str | None = None
     room_fault: str | None = None
+    wal_kept: str | None = None
     _pending: deque[_Seen] = field(default_factory=lambda: deque(maxlen=_PENDING))
     _current: datetime | None = None
     _ends: int = 0
     _start_at: float = 0.0
     _started_at: float = 0.0
     _was_running: bool = False
+    _refused: str = ""
     _next_beat: float = 0.0
     _next_prune: float = 0.0
     _advised: bool = False
@@ -149,7 +155,7 @@ class Watch:
         fault = self._attempt(self._look) or self._attempt(self._receive)
         running = self.ports.receiver.is_running(self.order.folder)
         self._count_ends(running)
-        said = "" if running else self.ports.receiver.last_words(self.order.folder)
+        said = "" if running else self._refused or self.ports.receiver.last_words(self.order.folder)
         state = self._state(running, fault or said)
         self._report(state)
         if fault is None:
@@ -169,19 +175,24 @@ class Watch:
         self._refuse_other_server(now)
         self._pending.append(_Seen(Mark(now.timeline, now.lsn, now.at), before))
         if now.lost:
-            self._begin_anew()
-            return
-        settled = [
-            seen for seen in self._pending if now.received is not None and seen.mark.lsn <= now.received
-        ]
-        if settled:
-            latest = max(settled, key=lambda seen: seen.mark.at)
-            self._current = latest.local
-            self.ports.archive.mark(order.folder, latest.mark)
-            self._keep(caught_up=latest.mark)
-            for seen in settled:
-                self._pending.remove(seen)
+            self._leave_gap(now)
+        self._settle(now)
         self._advise(now)
+
+    def _settle(self, now: ServerPosition) -> None:
+        """Note what has arrived by now, here: whoever else receives by the slot moves its position too."""
+        folder, archive = self.order.folder, self.ports.archive
+        if now.received is None or not self.ports.receiver.is_running(folder):
+            return
+        settled = [seen for seen in self._pending if seen.mark.lsn <= now.received]
+        latest = max(settled, key=lambda seen: seen.mark.at, default=None)
+        if latest is None or not archive.holds(folder, latest.mark.lsn, now.segment_bytes):
+            return
+        self._current = latest.local
+        archive.mark(folder, latest.mark)
+        self._keep(caught_up=latest.mark)
+        for seen in settled:
+            self._pending.remove(seen)
 
     def _receive(self) -> None:
         """Start the receiver when it does not run and its time to wait is over."""
@@ -189,7 +200,10 @@ class Watch:
         if self.position is None or self.ports.receiver.is_running(order.folder) or now < self._start_at:
             return
         self._started_at, self._was_running = now, True
-        self.ports.receiver.start(order.url, order.slot, order.folder, self.position.major)
+        if not self._refused and REMOVED in self.ports.receiver.last_words(order.folder):
+            self._leave_gap(self.position)
+        start = partial(self.ports.receiver.start, order.url, order.slot, order.folder, self.position.major)
+        self._refused = self._attempt(start) or ""
 
     def _count_ends(self, running: bool) -> None:
         """Wait longer before each further start of a receiver that does not stay."""
@@ -218,14 +232,16 @@ class Watch:
         self.state = noted or fresh
         self._keep(major=now.major, segment_bytes=now.segment_bytes)
 
-    def _begin_anew(self) -> None:
-        """The server threw WAL away that was not received yet: there is a gap, and the slot is of no more use."""
-        self.ports.receiver.stop(self.order.folder)
-        self.ports.server.drop_slot(self.order.url, self.order.slot, ANSWER_S)
+    def _leave_gap(self, now: ServerPosition) -> None:
+        """The server threw WAL away that was not received yet: go on where it is now. What was received stays."""
+        order, size = self.order, now.segment_bytes
+        name = segment_name(now.timeline, now.lsn // size, size)
+        self.ports.receiver.stop(order.folder)
+        self.ports.archive.begin_at(order.folder, name)
+        if now.lost:  # only now: who dies before this finds it still lost, and comes here again
+            self.ports.server.drop_slot(order.url, order.slot, ANSWER_S)
         self._pending.clear()
-        raise DatabaseError(
-            "the server threw away WAL that was not received yet (max_slot_wal_keep_size); beginning anew"
-        )
+        self.tell("wal_gap", f"the server threw away WAL that was not received yet; {name} is the next")
 
     def _state(self, running: bool, fault: str) -> WalState:
         """What is known now, noted for others to see."""
@@ -291,10 +307,18 @@ class Watch:
         self.room_fault = f"only {format_bytes(free)} are free in {self.order.folder}" if is_low else None
 
     def _prune(self) -> None:
-        now = self.ports.clock.monotonic()
-        if now >= self._next_prune:
-            self._next_prune = now + PRUNE_S
-            self._attempt(lambda: prune(self.ports, self.order, self.tell))
+        """Remove what nobody needs, from time to time. What keeps the rest is told once."""
+        now, order = self.ports.clock.monotonic(), self.order
+        if now < self._next_prune:
+            return
+        self._next_prune = now + PRUNE_S
+        try:
+            kept = prune(self.ports, order.app, order.environment, order.folder, self.tell)
+        except BackstayError as error:
+            kept = f"no WAL is removed: {error.message}"
+        if kept is not None and kept != self.wal_kept:
+            self.tell("wal_kept", kept)
+        self.wal_kept = kept
 
     def _keep(self, **changes: object) -> None:
         if self.state is not None:
@@ -306,14 +330,3 @@ class Watch:
         except BackstayError as error:
             return error.message
         return None
-
-
-def prune(ports: ArchivePorts, order: WatchOrder, tell: Teller) -> None:
-    """Remove the WAL that no base backup of the catalog needs any more, and nothing while there is none."""
-    kept = bases(ports, order.app, order.environment)
-    listing = ports.archive.listing(order.folder)
-    gone = superfluous(listing, kept)
-    if gone:
-        ports.archive.remove(order.folder, gone, min(base.at for base in kept))
-        freed = format_bytes(sum(listing.files[name] for name in gone))
-        tell("wal_pruned", f"{len(gone)} files of WAL removed ({freed}): no base backup needs them")

@@ -55,7 +55,8 @@ class Receiver(Protocol):
     def start(self, url: Secret, slot: str, folder: Path, major: int) -> None:
         """Make the slot when it is missing, and begin to receive; returns once it does, or has ended again.
 
-        `major` is the server's. Nothing happens when it is being received already.
+        `major` is the server's. Nothing happens when it is being received already; while somebody else receives by
+        the slot it is refused.
         """
 
     def is_running(self, folder: Path) -> bool: ...
@@ -75,6 +76,14 @@ class WalArchive(Protocol):
 
     def free(self, folder: Path) -> int:
         """Bytes that still fit on its disk. Only looks."""
+
+    def begin_at(self, folder: Path, name: str) -> None:
+        """Have what receives go on with the segment of this name, instead of after the newest one that lies there; what
+        is known of those before stays known."""
+
+    def holds(self, folder: Path, lsn: int, segment_bytes: int) -> bool:
+        """Whether the segment that a position lies in is there, whole or in part; one at which a segment begins lies in
+        none, and needs nothing. Only looks."""
 
     def listing(self, folder: Path) -> Listing:
         """What lies there; empty for a folder that is missing. Only looks."""
@@ -96,6 +105,13 @@ class WalArchive(Protocol):
 
     def base(self, backup: Backup) -> Base | None:
         """Where a physical backup begins and ends in the WAL; None for any other one, and when it cannot be told."""
+
+    def is_gone(self, backup: Backup) -> bool:
+        """Whether somebody removed the files of a backup: nothing is left of it where others of its folder are."""
+
+    def needed_from(self, backup: Backup) -> int | None:
+        """The position from which on a physical backup needs WAL, or one before it, whatever state it is in; None when
+        it cannot be told."""
 
     def supply(self, folder: Path, chain: Chain, data: Path) -> None:
         """Copy the files of a chain, and all histories, to where a server that starts on `data` finds them."""

@@ -18,6 +18,8 @@ from backstay.domain.wal import (
     Listing,
     Mark,
     WalState,
+    parse_lsn,
+    parse_segment,
     segment_name,
 )
 from backstay.errors import DatabaseError
@@ -28,7 +30,8 @@ T = TypeVar("T")
 
 
 class FakeWalServer:
-    """`write` moves its position. `fault` is the message of all answers; `canary_fault` that of canary rows."""
+    """`write` moves its position, `lose` throws away what is behind it. `fault` is the message of all answers;
+    `canary_fault` that of canary rows."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -38,6 +41,7 @@ class FakeWalServer:
         self.received: int | None = None
         self.active = False
         self.lost = False
+        self.kept_from = 0
         self.keep_bytes: int | None = 10 << 30
         self.fault: str | None = None
         self.canary_fault: str | None = None
@@ -46,6 +50,11 @@ class FakeWalServer:
 
     def write(self, size: int) -> None:
         self.lsn += size
+
+    def lose(self) -> None:
+        """All WAL but the segment it writes into goes, and the slot is of no more use."""
+        self.kept_from = self.lsn - self.lsn % DEFAULT_SEGMENT_BYTES
+        self.lost, self.received, self.active = True, None, False
 
     def position(self, url: Secret, slot: str, deadline_s: float) -> ServerPosition:
         self._answer()
@@ -76,7 +85,8 @@ class FakeWalServer:
 
 
 class FakeReceiver:
-    """Receives into a FakeWalFolder whenever `flow` is called. `fault` keeps it from starting, `dies` from staying."""
+    """Receives into a FakeWalFolder whenever `flow` is called. `fault` keeps it from starting, `dies` from staying. As
+    `pg_receivewal` does, it goes on after what lies there."""
 
     def __init__(self, server: FakeWalServer, archive: FakeWalFolder) -> None:
         self.server = server
@@ -85,6 +95,7 @@ class FakeReceiver:
         self.dies: str = ""
         self.starts: list[float] = []
         self.running = False
+        self.words = ""
 
     def start(self, url: Secret, slot: str, folder: Path, major: int) -> None:
         if self.running:
@@ -92,14 +103,25 @@ class FakeReceiver:
         self.starts.append(self.server.clock.monotonic())
         if self.fault is not None:
             raise DatabaseError(self.fault)
-        self.running = self.server.active = not self.dies
+        if self.server.active:
+            raise DatabaseError(f"replication slot {slot} is active: somebody else receives by it")
+        first = self._first(folder)
+        is_kept = first * DEFAULT_SEGMENT_BYTES >= self.server.kept_from
+        self.words = "" if is_kept else f"requested WAL segment {first} has already been removed"
+        self.running = self.server.active = is_kept and not self.dies
         self.flow(folder)
+
+    def _first(self, folder: Path) -> int:
+        """The number of the segment to go on with."""
+        parsed = (parse_segment(name, DEFAULT_SEGMENT_BYTES) for name in self.archive.files.get(folder, ()))
+        held = [found.number + (not found.is_partial) for found in parsed if found is not None]
+        return max(held, default=(self.server.received or self.server.lsn) // DEFAULT_SEGMENT_BYTES)
 
     def flow(self, folder: Path) -> None:
         """All that the server wrote arrives."""
         if not self.running:
             return
-        first = (self.server.received or self.server.lsn) // DEFAULT_SEGMENT_BYTES
+        first = self._first(folder)
         last = self.server.lsn // DEFAULT_SEGMENT_BYTES
         files = self.archive.files.setdefault(folder, {})
         for number in range(first, last + 1):
@@ -112,15 +134,16 @@ class FakeReceiver:
         return self.running
 
     def last_words(self, folder: Path) -> str:
-        return self.dies
+        return self.dies or self.words
 
     def stop(self, folder: Path) -> None:
-        self.running = self.server.active = False
+        if self.running:
+            self.running = self.server.active = False
 
 
 class FakeWalFolder:
-    """`fault` is the message of all writes. `bases` are the positions of physical backups, by their ids;
-    `stops_at` is where a recovery stops to replay, `room` what still fits on the disk."""
+    """`fault` is the message of all writes. `bases` are the positions of physical backups, by their ids, `gone` those
+    that somebody removed; `stops_at` is where a recovery stops to replay, `room` what still fits on the disk."""
 
     def __init__(self) -> None:
         self.room = 1 << 40
@@ -128,6 +151,7 @@ class FakeWalFolder:
         self.states: dict[Path, WalState] = {}
         self.marks: dict[Path, list[Mark]] = {}
         self.bases: dict[str, Base] = {}
+        self.gone: set[str] = set()
         self.aside: list[Path] = []
         self.supplied: list[tuple[Chain, Path]] = []
         self.fault: str | None = None
@@ -139,6 +163,15 @@ class FakeWalFolder:
 
     def free(self, folder: Path) -> int:
         return self.room
+
+    def begin_at(self, folder: Path, name: str) -> None:
+        self._write()
+        self.files[folder].setdefault(name + PARTIAL, 0)
+
+    def holds(self, folder: Path, lsn: int, segment_bytes: int) -> bool:
+        number, offset = divmod(lsn, segment_bytes)
+        parsed = (parse_segment(name, segment_bytes) for name in self.files[folder])
+        return offset == 0 or any(found is not None and found.number == number for found in parsed)
 
     def listing(self, folder: Path) -> Listing:
         return Listing(dict(self.files.get(folder, {})), {}, tuple(self.marks.get(folder, ())))
@@ -172,6 +205,15 @@ class FakeWalFolder:
     def base(self, backup: Backup) -> Base | None:
         found = self.bases.get(backup.id)
         return None if found is None else replace(found, backup=backup.id)
+
+    def is_gone(self, backup: Backup) -> bool:
+        return backup.id in self.gone
+
+    def needed_from(self, backup: Backup) -> int | None:
+        found = self.bases.get(backup.id)
+        if found is not None:
+            return found.start
+        return parse_lsn(backup.wal_lsn) if backup.wal_lsn else None
 
     def supply(self, folder: Path, chain: Chain, data: Path) -> None:
         self._write()

@@ -20,6 +20,8 @@ from backstay.errors import DatabaseError
 TOOL: Final = "pg_receivewal"
 LOG: Final = "receiver.log"
 BEGIN_S: Final = 15.0
+FREE_S: Final = 5.0
+"""How long the server may take to see that the receiver before has ended."""
 END_S: Final = 10.0
 STATUS_S: Final = 1
 _POLL_S: Final = 0.05
@@ -42,6 +44,7 @@ class PgReceivewal:
             with environment(url) as env, (folder / LOG).open("wb") as log:
                 os.fchmod(log.fileno(), 0o600)
                 env["PGAPPNAME"] = f"backstay {slot}"
+                _await_free(url, slot)
                 run([tool, *common, "--create-slot", "--if-not-exists"], env)
                 words = [
                     f"--directory={folder}",
@@ -101,8 +104,20 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], log: int) -> int:
     return os.posix_spawn(argv[0], list(argv), env, file_actions=actions, setsid=True)
 
 
+def _await_free(url: Secret, slot: str) -> None:
+    """Return once nobody receives by the slot; raises DatabaseError where somebody goes on to."""
+    server, until = PostgresWalServer(), time.monotonic() + FREE_S
+    while server.position(url, slot, BEGIN_S).active:
+        if time.monotonic() > until:
+            raise DatabaseError(
+                f"replication slot {slot} is active: somebody else receives by it",
+                hint="look in pg_stat_replication, and end that receiver",
+            )
+        time.sleep(_POLL_S)
+
+
 def _await(pid: int, url: Secret, slot: str) -> None:
-    """Return once somebody receives by the slot, which only the child can be, or it has ended."""
+    """Return once somebody receives by the slot, which was free and so is the child's, or it has ended."""
     server, until = PostgresWalServer(), time.monotonic() + BEGIN_S
     while start_time(pid) is not None and time.monotonic() < until:
         with contextlib.suppress(DatabaseError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from backstay.adapters.files import write_durably
-from backstay.adapters.postgres.wal_base import base_of
+from backstay.adapters.postgres.wal_base import base_of, is_gone, needed_from
 from backstay.domain.backup import Backup
 from backstay.domain.wal import (
     DEFAULT_SEGMENT_BYTES,
@@ -49,6 +49,27 @@ class WalFolder:
     def free(self, folder: Path) -> int:
         with _told(folder):
             return shutil.disk_usage(folder).free
+
+    def begin_at(self, folder: Path, name: str) -> None:
+        """`pg_receivewal` begins with the newest partial file that it finds, and takes an empty one for a new one.
+
+        The newest mark before the gap is in the state alone, where the next one takes its place.
+        """
+        state = self.state(folder)
+        with _told(folder):
+            if state is not None and state.caught_up is not None:
+                with (folder / MARKS).open("a") as marks:
+                    marks.write(_line(state.caught_up))
+            if not (folder / name).exists():
+                (folder / (name + PARTIAL)).touch(mode=0o600)
+
+    def holds(self, folder: Path, lsn: int, segment_bytes: int) -> bool:
+        number, offset = divmod(lsn, segment_bytes)
+        if offset == 0:
+            return True
+        with _told(folder):
+            parsed = (parse_segment(path.name, segment_bytes) for path in folder.iterdir())
+            return any(found is not None and found.number == number for found in parsed)
 
     def listing(self, folder: Path) -> Listing:
         with _told(folder):
@@ -111,6 +132,12 @@ class WalFolder:
 
     def base(self, backup: Backup) -> Base | None:
         return base_of(backup)
+
+    def is_gone(self, backup: Backup) -> bool:
+        return is_gone(backup)
+
+    def needed_from(self, backup: Backup) -> int | None:
+        return needed_from(backup)
 
     def supply(self, folder: Path, chain: Chain, data: Path) -> None:
         """Into the server's own `pg_wal`, copies of all: a server writes into segments that it has used.
