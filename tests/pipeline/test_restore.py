@@ -61,7 +61,10 @@ def test_more_than_was_accepted_is_refused_with_the_number_and_nobody_waits(
     assert town.serving == {"backend": "v1", "frontend": "v1"}
 
 
-def test_what_is_written_until_the_hold_counts_too(town: Town, backup: str) -> None:
+@pytest.mark.parametrize("counts", [True, False])
+def test_what_is_written_until_the_hold_counts_too(town: Town, backup: str, counts: bool) -> None:
+    """Also on a server that counts no writes, where nothing would show that there were any."""
+    town.clusters.counts = counts
     hold = town.router.hold
 
     def written_meanwhile(mode: Hold, deadline_s: float, token: int) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,7 +20,9 @@ from backstay.domain.restore import Change, Loss, Mark, Role, renamed
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
 from backstay.ports.cluster import Written
-from tests.postgres.conftest import ROWS
+from backstay.ports.database import DumpOrder, RestoreOrder
+from tests.postgres.conftest import ROWS, left_alone
+from tests.postgres.server import Server
 from tests.world import World
 from tests.world.postgres import DatabaseUrls
 
@@ -240,6 +243,7 @@ def test_a_right_that_is_missing_is_named_with_its_cure(
         pytest.raises(DatabaseError, match="may not end the sessions of world"),
     ):
         cluster.refuse_unfit(name)
+    left_alone(world, name)
     world.query(f'ALTER DATABASE "{name}" OWNER TO world')
     with pytest.raises(DatabaseError, match=r"may not rename .*, which belongs to world"):
         cluster.refuse_unfit(name)
@@ -269,3 +273,39 @@ def test_an_empty_database_is_made_in_the_shape_of_the_live_one(
         assert cluster.drop(mark)
     finally:
         world.query(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def test_a_subscription_keeps_none_of_our_databases(server: Server, tmp_path: Path) -> None:
+    """It would keep a database from being dropped, and two subscriptions would follow with one slot."""
+    url = Secret(server.create_database("shop"))
+    server.query(
+        "CREATE TABLE item (id int); CREATE SUBSCRIPTION feed CONNECTION 'host=127.0.0.1 port=1 dbname=x'"
+        " PUBLICATION p WITH (connect = false)",
+        "shop",
+    )
+    made = PostgresTools().dump(DumpOrder(url, tmp_path, "x"))
+    cluster = PostgresCluster(url, "d1")
+    restored, before = (
+        Mark("shop", "dev", "d1", role, "shop", "2026-11-23T10:00:00.000Z")
+        for role in (Role.RESTORED, Role.BEFORE)
+    )
+    cluster.create(restored)
+    PostgresTools().restore(RestoreOrder(made.path, renamed(url, restored.name), jobs=1))
+    there = "SELECT datname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid"
+    assert server.query(there) == "shop"
+    cluster.swap(restored.name, before, None, 30)
+    assert server.query(there) == before.name
+    assert cluster.drop(before) and server.query(there) == ""
+    server.drop_database("shop")
+
+
+def test_where_the_server_counts_no_writes_it_says_so(
+    world: World, database: DatabaseUrls, cluster: PostgresCluster
+) -> None:
+    """Rows that nobody counted would pass for none, and the loss counted before the hold for that under it."""
+    name = database["name"]
+    assert cluster.writes(name) is not None
+    world.query(f'ALTER DATABASE "{name}" SET track_counts = off')
+    assert cluster.writes(name) is None
+    [note] = cluster.refuse_unfit(name)
+    assert "track_counts is off" in note

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstay.adapters.postgres.connection import environment
+from backstay.adapters.postgres.connection import conninfo, environment, password
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
+from backstay.ports.database import MalformedUrl
 
 PASSWORD = "p@ss:w/o\\rd %#?"
 
@@ -42,11 +43,39 @@ def test_schemes_and_the_default_port(scheme: str) -> None:
 
 
 def test_settings_in_the_query_and_a_name_with_odd_characters() -> None:
-    with environment(url(rest="db/my%20shop?sslmode=verify-full&connect_timeout=3&pool=5")) as env:
+    with environment(url(rest="db/my%20shop?sslmode=verify-full&connect_timeout=3&pool=5&schema=x")) as env:
         assert env["PGSSLMODE"] == "verify-full"
         assert env["PGCONNECT_TIMEOUT"] == "3"
         assert env["PGDATABASE"] == "my shop"
-        assert "pool" not in "".join(env)
+        assert not {"pool", "schema"} & {word.lower() for word in env}
+    with environment(
+        url(rest="db/shop?channel_binding=require&target_session_attrs=read-write&ssl=true")
+    ) as env:
+        assert env["PGCHANNELBINDING"] == "require" and env["PGTARGETSESSIONATTRS"] == "read-write"
+        assert env["PGSSLMODE"] == "require"
+
+
+def test_user_and_password_in_the_query_and_a_plus_that_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = Secret("postgresql://db/shop?user=bo%40b&password=s3%20c+ret&host=/run/pg+1")
+    monkeypatch.setenv("DATABASE_URL", given.reveal())
+    with environment(given) as env:
+        assert (env["PGUSER"], env["PGHOST"]) == ("bo@b", "/run/pg+1")
+        assert Path(env["PGPASSFILE"]).read_text() == "*:*:*:*:s3 c+ret\n"
+        assert not any("ret" in value for value in env.values())
+    assert password(given).reveal() == "s3 c+ret"
+
+
+@pytest.mark.parametrize("key", ["sslpassword", "dbname", "service"])
+def test_what_cannot_be_handed_on_is_refused_by_its_name(key: str) -> None:
+    """Left out it would lead elsewhere, or less safely."""
+    given = url(rest=f"db/shop?sslmode=require&{key}=h1dden")
+    with pytest.raises(MalformedUrl, match=f"says '{key}'") as refused, environment(given):
+        pass
+    assert "h1dden" not in str(refused.value) and refused.value.hint
+
+
+def test_a_name_of_a_database_is_no_connection_string() -> None:
+    assert conninfo("a=b c'\\") == "dbname='a=b c\\'\\\\'"
 
 
 def test_a_socket_folder_by_query_and_by_host() -> None:

@@ -201,5 +201,6 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def _parent(process: Path) -> int:
-    return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+def _parent(process: Path) -> int | None:
+    fields = _read(process / "stat").rpartition(b")")[2].split()
+    return int(fields[1]) if fields else None

@@ -10,8 +10,10 @@ import pyrage
 import pytest
 
 from backstay.adapters.postgres import PostgresTools
+from backstay.adapters.postgres.restore import most_jobs
 from backstay.domain.backup import BackupLimits, BackupProgress
 from backstay.domain.content import differences
+from backstay.domain.restore import renamed
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
 from backstay.ports.database import DumpOrder, NotEmpty, RestoreOrder
@@ -165,6 +167,39 @@ def test_where_nothing_fits_beside_it_it_is_restored_in_one_stream(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     TOOLS.restore(RestoreOrder(made.path, target, jobs=4))
     assert made.content is not None and differences(made.content, TOOLS.content(target, 30)) == ()
+
+
+def test_a_name_that_looks_like_a_connection_string(server: Server, tmp_path: Path) -> None:
+    name = "port=1 d'ü"
+    server.query(f'DROP DATABASE IF EXISTS "{name}"; CREATE DATABASE "{name}" TEMPLATE template0;')
+    url = renamed(Secret(server.url), name)
+    made = TOOLS.dump(DumpOrder(url, tmp_path, "x"))
+    assert made.facts and made.facts.database == name and made.notes == ()
+    TOOLS.restore(RestoreOrder(made.path, url))
+    assert made.content is not None and differences(made.content, TOOLS.content(url, 30)) == ()
+    server.query(f'DROP DATABASE "{name}"')
+
+
+@pytest.mark.parametrize(
+    ("places", "jobs"),
+    [([], 8), ([(-1, 50)], 8), ([(100, 2)], 8), ([(-1, 9), (6, 2)], 3), ([(7, 3), (4, 2)], 1), ([(2, 9)], 1)],
+)
+def test_no_more_connections_restore_than_there_may_be(places: list[tuple[int, int]], jobs: int) -> None:
+    assert most_jobs(8, places) == jobs
+
+
+def test_a_statement_that_takes_long_is_progress(
+    world: World, database: DatabaseUrls, target: Secret, tmp_path: Path
+) -> None:
+    world.query(
+        "CREATE FUNCTION late() RETURNS int LANGUAGE plpgsql AS 'BEGIN IF current_database() ="
+        f" ''{name_of(target)}'' THEN PERFORM pg_sleep(6); END IF; RETURN 1; END';"
+        "CREATE MATERIALIZED VIEW sums AS SELECT public.late()",
+        database["name"],
+    )
+    made = TOOLS.dump(DumpOrder(Secret(database["admin"]), tmp_path, "x"))
+    TOOLS.restore(RestoreOrder(made.path, target, limits=BackupLimits(stall_s=3.5)))
+    assert world.query("SELECT late FROM sums", name_of(target)).strip() == "1"
 
 
 class TestGivenUp:

@@ -12,6 +12,9 @@ from typing import Any, Final
 SHOWN: Final = 20
 """So many differences are told in words, the rest as a number."""
 
+VERSIONS: Final = "extension versions"
+"""A kind of object that is told and not compared: a restore brings the version that its server has by default."""
+
 
 @dataclass(frozen=True, slots=True)
 class TableContent:
@@ -78,6 +81,21 @@ def differences(expected: Content, found: Content, ignore: Collection[str] = ())
     return tuple(told)
 
 
+def notes(expected: Content, found: Content) -> tuple[str, ...]:
+    """What is not the same and makes no difference to the content, for people."""
+    want, have = (dict(_split(line) for line in each.objects.get(VERSIONS, ())) for each in (expected, found))
+    return tuple(
+        f"the extension {name} is of version {have[name]} there, and was of {want[name]}"
+        for name in sorted(want.keys() & have.keys())
+        if want[name] != have[name]
+    )
+
+
+def _split(line: str) -> tuple[str, str]:
+    name, _, version = line.rpartition(" ")
+    return name, version
+
+
 def _tables(expected: Content, found: Content) -> Iterator[str]:
     for name in sorted(expected.tables.keys() - found.tables.keys()):
         yield f"the table {name} ({expected.tables[name].rows} rows) is missing"
@@ -104,7 +122,7 @@ def _sequences(expected: Content, found: Content) -> Iterator[str]:
 
 
 def _objects(expected: Content, found: Content, ignore: Collection[str]) -> Iterator[str]:
-    for kind in sorted(expected.objects.keys() - set(ignore)):
+    for kind in sorted(expected.objects.keys() - {VERSIONS, *ignore}):
         want, have = set(expected.objects[kind]), set(found.objects.get(kind, ()))
         yield from (f"{kind}: missing {line}" for line in sorted(want - have))
         if expected.exact and found.exact:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backstay.domain.backup import BackupKind, BackupState
-from backstay.domain.content import Content, differences
+from backstay.domain.content import Content, differences, notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ def compared(
         differences=told,
         reason=f"what was restored is not what was dumped: {told[0]}" if told else None,
         took_s=took_s,
+        notes=notes(expected, found),
     )
 
 

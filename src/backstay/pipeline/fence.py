@@ -249,7 +249,7 @@ class FencedCluster:
     def beside(self, live: str) -> list[Beside]:
         return self.cluster.beside(live)
 
-    def writes(self, database: str) -> int:
+    def writes(self, database: str) -> int | None:
         return self.cluster.writes(database)
 
     def loss(

@@ -199,7 +199,9 @@ class _Attempt:
         found = self._found(database)
         took_s = ports.clock.monotonic() - began
         told = compared(backup.id, expected, found, with_owners=with_owners, took_s=took_s)
-        told = replace(told, kind=backup.kind, notes=(*self._server.notes, *self._on_the_live_server(facts)))
+        told = replace(
+            told, kind=backup.kind, notes=(*told.notes, *self._server.notes, *self._on_the_live_server(facts))
+        )
         enter(ports, backup, told)
         if not told.ok:
             raise NotVerified(told)

@@ -77,8 +77,8 @@ class Cluster(Protocol):
     def end(self, database: str) -> tuple[Visitor, ...]:
         """End everybody who is signed in to the database, and return once they are gone; who they were."""
 
-    def writes(self, database: str) -> int:
-        """A number that grows with every row written to the database."""
+    def writes(self, database: str) -> int | None:
+        """A number that grows with every row written to the database; None where the server counts none."""
 
     def drop(self, mark: Mark) -> bool:
         """Drop the database of that mark, ending its sessions; False when there is none. DatabaseError when one of

@@ -118,7 +118,8 @@ class RestoreOrder:
 
     `roles`: first make those roles of the source that the target lacks (a scratch server of our own); without it, and
     where the source's roles are missing, set `owners` False: everything then belongs to the role of `into`, and no
-    grants are restored. `analyze`: collect statistics afterwards, which no dump before version 18 has. `identity`:
+    grants are restored. `subscriptions`: bring those of logical replication along, disabled: such a database cannot be
+    dropped before they are. `analyze`: collect statistics afterwards, which no dump before version 18 has. `identity`:
     the age identity of an encrypted dump. `sha256`: what the catalog says the dump has.
     """
 
@@ -128,6 +129,7 @@ class RestoreOrder:
     jobs: int = 0
     roles: bool = False
     owners: bool = True
+    subscriptions: bool = False
     analyze: bool = False
     identity: Secret | None = None
     sha256: str | None = None

@@ -19,7 +19,8 @@ class FakeClusters:
 
     `unfit` is why the role may not swap; `fault` the message of the next failures; `visitors` are signed in until they
     are ended; `late` are rows that somebody writes just before a swap; `marks` are the databases beside the live one,
-    by name; `shut` those that accept nobody. `half_way` is called between the making of a database and its end.
+    by name; `shut` those that accept nobody. `counts`: whether the server counts what is written. `half_way` is called
+    between the making of a database and its end.
     """
 
     database: FakeDatabase
@@ -27,6 +28,7 @@ class FakeClusters:
     unfit: str | None = None
     fault: str | None = None
     late: int = 0
+    counts: bool = True
     visitors: list[Visitor] = field(default_factory=list)
     marks: dict[str, Mark] = field(default_factory=dict)
     shut: set[str] = field(default_factory=set)
@@ -104,8 +106,8 @@ class FakeCluster:
         ended, self.server.visitors = tuple(self.server.visitors), []
         return ended
 
-    def writes(self, database: str) -> int:
-        return self.server.database.server.xid or 0
+    def writes(self, database: str) -> int | None:
+        return (self.server.database.server.xid or 0) if self.server.counts else None
 
     def drop(self, mark: Mark) -> bool:
         if mark.name not in self.server.marks:

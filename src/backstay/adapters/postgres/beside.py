@@ -42,13 +42,40 @@ def ours(asked: Session) -> list[Beside]:
     return [Beside(name, mark, size) for name, mark, size in found if mark is not None]
 
 
-def writes(asked: Session, database: str) -> int:
-    """Rows written since the statistics began; a session's own are counted at its end at the latest."""
+def counts_writes(asked: Session, database: str) -> bool:
+    """Whether the server counts what is written to a database, by whomever."""
+    query = """
+SELECT setting = 'on' AND NOT EXISTS (
+  SELECT FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) AS line
+  WHERE (s.setdatabase = 0 OR d.datname = %s) AND line ~* '^track_counts=(of|f|n|0)')
+FROM pg_settings WHERE name = 'track_counts'"""
+    return bool(asked.value(query, (database,)))
+
+
+def writes(asked: Session, database: str) -> int | None:
+    """Rows written since the statistics began; a session's own are counted at its end at the latest. None where the
+    server does not count them."""
     query = "SELECT tup_inserted + tup_updated + tup_deleted FROM pg_stat_database WHERE datname = %s"
     found = asked.rows(query, (database,))
     if not found:
         raise gone(database)
-    return int(found[0][0])
+    return int(found[0][0]) if counts_writes(asked, database) else None
+
+
+def subscriptions(asked: Session, database: str) -> list[str]:
+    """The subscriptions of logical replication that would keep a database from being dropped."""
+    query = (
+        "SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = %s"
+    )
+    return [str(name) for (name,) in asked.rows(query, (database,))]
+
+
+def unsubscribe(inside: Session, subscription: str) -> None:
+    """Drop a subscription from within its database. Its slot stays at the publisher: by now it may be another's."""
+    name = quoted(subscription)
+    inside.rows(f"ALTER SUBSCRIPTION {name} DISABLE")
+    inside.rows(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")
+    inside.rows(f"DROP SUBSCRIPTION {name}")
 
 
 def creation(asked: Session, like: str, name: str) -> str:

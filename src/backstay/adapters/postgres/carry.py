@@ -41,12 +41,16 @@ def swap(working: Session, incoming: str, outgoing: Mark, writes: int | None) ->
     # From here on nobody can sign in to the live database until the end of this transaction.
     working.rows(f"ALTER DATABASE {quoted(live)} RENAME TO {quoted(outgoing.name)}")
     if writes is not None and (now := beside.writes(working, outgoing.name)) != writes:
+        more = f"{now - writes} rows" if now is not None else "the server no longer counts them"
         raise Written(
-            f"{live} was written to while the loss was counted ({now - writes} rows)",
+            f"{live} was written to while the loss was counted ({more})",
             hint="end what writes to it beside the application",
         )
     working.rows(f"ALTER DATABASE {quoted(incoming)} RENAME TO {quoted(live)}")
     over(working, outgoing.name, live)
+    # Not before: what restores needs several sessions.
+    [(limit, _)] = working.rows(_LIMIT, (outgoing.name,))
+    working.rows(f"ALTER DATABASE {quoted(live)} WITH CONNECTION LIMIT {int(limit)}")
     # A mark on the live one would make it a database beside itself.
     dress = "NULL" if mark_in(was_dressed) or was_dressed is None else text(was_dressed)
     working.rows(f"COMMENT ON DATABASE {quoted(live)} IS {dress}")
@@ -57,14 +61,13 @@ def swap(working: Session, incoming: str, outgoing: Mark, writes: int | None) ->
 
 
 def over(asked: Session, source: str, target: str) -> None:
-    """Give `target` the rights, settings and limit of `source`, and no others."""
+    """Give `target` the rights and settings of `source`, and no others."""
     for statement in list(_statements(asked, source, target)):
         asked.rows(statement)
 
 
 def _statements(asked: Session, source: str, target: str) -> Iterator[str]:
-    limit, has_grants = asked.rows(_LIMIT, (source,))[0]
-    yield f"ALTER DATABASE {quoted(target)} WITH CONNECTION LIMIT {int(limit)}"
+    _, has_grants = asked.rows(_LIMIT, (source,))[0]
     if has_grants:
         yield f"REVOKE ALL ON DATABASE {quoted(target)} FROM PUBLIC"
     for role, privilege, grantable in asked.rows(_GRANTS, (source,)):

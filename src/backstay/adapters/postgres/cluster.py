@@ -110,7 +110,7 @@ class PostgresCluster:
                 time.sleep(POLL_S)
         return tuple(ended.values())
 
-    def writes(self, database: str) -> int:
+    def writes(self, database: str) -> int | None:
         with self._session() as asked:
             return beside.writes(asked, database)
 
@@ -126,6 +126,7 @@ class PostgresCluster:
                     f"the database {mark.name} does not carry our mark; it was left alone",
                     hint="look whose it is, and drop it by hand",
                 )
+            self._unsubscribe(asked, mark.name)
             statement = f"DROP DATABASE {beside.quoted(mark.name)}"
             _alone_with((mark.name,), asked, lambda: working.rows(statement))
         return True
@@ -141,12 +142,21 @@ class PostgresCluster:
         with _hiding(live), _hiding(restored):
             return count(live, restored, tables, deadline_s, stopped)
 
+    def _unsubscribe(self, asked: Session, database: str) -> None:
+        """Take the subscriptions out of a database of ours that nobody is to come back to."""
+        if not (names := beside.subscriptions(asked, database)):
+            return
+        asked.rows(f"ALTER DATABASE {beside.quoted(database)} WITH ALLOW_CONNECTIONS true")
+        with self._session(database=database) as inside:
+            for name in names:
+                beside.unsubscribe(inside, name)
+
     @contextmanager
-    def _session(self, deadline_s: float = ANSWER_S) -> Iterator[Session]:
-        """A session in our name, with a database that is neither the live one nor one beside it."""
+    def _session(self, deadline_s: float = ANSWER_S, *, database: str | None = None) -> Iterator[Session]:
+        """A session in our name; usually with a database that is neither the live one nor one beside it."""
         with (
             _hiding(self._admin),
-            environment(renamed(self._admin, MAINTENANCE)) as env,
+            environment(renamed(self._admin, database or MAINTENANCE)) as env,
             session({**env, "PGAPPNAME": self._name}, deadline_s) as asked,
         ):
             yield asked

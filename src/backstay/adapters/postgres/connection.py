@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from backstay.domain.secret import Secret
 from backstay.ports.database import MalformedUrl
@@ -14,16 +14,40 @@ from backstay.ports.database import MalformedUrl
 DEFAULT_PORT = 5432
 SCHEMES = ("postgresql", "postgres")
 QUERY_VARIABLES: Mapping[str, str] = {
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
+    "user": "PGUSER",
+    "passfile": "PGPASSFILE",
     "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
     "port": "PGPORT",
     "connect_timeout": "PGCONNECT_TIMEOUT",
     "options": "PGOPTIONS",
     "application_name": "PGAPPNAME",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+    "load_balance_hosts": "PGLOADBALANCEHOSTS",
+    "channel_binding": "PGCHANNELBINDING",
+    "require_auth": "PGREQUIREAUTH",
+    "requirepeer": "PGREQUIREPEER",
+    "sslmode": "PGSSLMODE",
+    "sslnegotiation": "PGSSLNEGOTIATION",
+    "sslcompression": "PGSSLCOMPRESSION",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "sslcertmode": "PGSSLCERTMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcrl": "PGSSLCRL",
+    "sslcrldir": "PGSSLCRLDIR",
+    "sslsni": "PGSSLSNI",
+    "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
+    "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
+    "gssencmode": "PGGSSENCMODE",
+    "gssdelegation": "PGGSSDELEGATION",
+    "gsslib": "PGGSSLIB",
+    "krbsrvname": "PGKRBSRVNAME",
 }
+"""What the query of a URL may say, and the variable that says the same (libpq, "Environment Variables")."""
+
+NOT_HANDED_ON = frozenset({"dbname", "service", "servicefile", "sslpassword", "replication", "requiressl"})
+"""What libpq would heed but its tools cannot be told: without it they might go elsewhere, or by a less safe way."""
 
 HARMLESS = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR"})
 """Variables that are passed on even where a very short password happens to be part of them."""
@@ -36,19 +60,41 @@ def environment(url: Secret) -> Iterator[dict[str, str]]:
     Raises MalformedUrl when the URL is not a PostgreSQL URL with a database name.
     """
     parts, port = _split(url.reveal())
-    name = unquote(parts.path.lstrip("/"))
-    env = _inherited(parts)
+    name, query = unquote(parts.path.lstrip("/")), _query(parts)
+    secret = query.pop("password", unquote(parts.password or ""))
+    env = _inherited(parts, secret)
     env |= {"PGPORT": str(port), "PGDATABASE": name, "PGCONNECT_TIMEOUT": "10", "PGAPPNAME": "backstay"}
     if parts.hostname:
         env["PGHOST"] = _host(parts)
     if parts.username:
         env["PGUSER"] = unquote(parts.username)
-    env |= {QUERY_VARIABLES[k]: v for k, v in parse_qsl(parts.query) if k in QUERY_VARIABLES}
-    if not parts.password:
+    env |= {QUERY_VARIABLES[key]: value for key, value in query.items()}
+    if not secret:
         yield env
         return
-    with _passfile(unquote(parts.password)) as path:
+    with _passfile(secret) as path:
         yield env | {"PGPASSFILE": path}
+
+
+def _query(parts: SplitResult) -> dict[str, str]:
+    """What stands after the "?" and is a key of QUERY_VARIABLES or `password`; a "+" is one (libpq, "Connection URIs").
+
+    What only an application's driver knows, such as a pool's size, is left out. MalformedUrl that names one of
+    NOT_HANDED_ON.
+    """
+    found: dict[str, str] = {}
+    for written in filter(None, parts.query.split("&")):
+        key, _, value = (unquote(part) for part in written.partition("="))
+        if (key, value) == ("ssl", "true"):
+            key, value = "sslmode", "require"
+        if key in NOT_HANDED_ON:
+            raise MalformedUrl(
+                f"the database URL says {key!r}, which cannot be handed on to PostgreSQL's tools",
+                hint="leave it out of the secret, or name another one by database.backup_url_secret",
+            )
+        if key == "password" or key in QUERY_VARIABLES:
+            found[key] = value
+    return found
 
 
 @contextmanager
@@ -70,7 +116,13 @@ def _passfile(written: str) -> Iterator[str]:
 def password(url: Secret) -> Secret:
     """The password in `url`, to take it out of messages; an empty one when there is none."""
     parts, _ = _split(url.reveal())
-    return Secret(unquote(parts.password or ""))
+    return Secret(_query(parts).get("password", unquote(parts.password or "")))
+
+
+def conninfo(database: str) -> str:
+    """A database's name as an argument of the tools, which take one with a "=" in it for a whole connection string."""
+    escaped = database.replace("\\", "\\\\").replace("'", "\\'")
+    return f"dbname='{escaped}'"
 
 
 def is_of_this_machine(host: str) -> bool:
@@ -89,10 +141,10 @@ def is_of_this_machine(host: str) -> bool:
     return False
 
 
-def _inherited(parts: SplitResult) -> dict[str, str]:
+def _inherited(parts: SplitResult, secret: str) -> dict[str, str]:
     """Our own environment without what would lead elsewhere, and without any variable that holds the password."""
-    written = parts.password or ""
-    hidden = {word for word in (written, unquote(written)) if word}
+    in_query = {word.partition("=")[2] for word in parts.query.split("&") if word.startswith("password=")}
+    hidden = {word for word in (parts.password, secret, *in_query) if word}
     return {
         key: value
         for key, value in os.environ.items()

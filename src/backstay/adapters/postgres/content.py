@@ -6,7 +6,8 @@ they are restored (`IN` of a varchar column, for one), so their text is not the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from backstay.adapters.postgres.objects import KINDS, LARGE_OBJECTS, SEQUENCES, TABLES
@@ -53,14 +54,16 @@ def take(
     """The content in the snapshot of `session`. Without `checksums` rows are only counted; `unlogged` False takes the
     tables for empty that no physical copy keeps. `told` hears how many tables of how many are done."""
     major = int(session.value("SELECT current_setting('server_version_num')::int / 10000"))
-    objects = {kind: tuple(row[0] for row in session.rows(query)) for kind, query in KINDS.items()}
-    known = session.rows(TABLES)
+    with letting_go(session):
+        objects = {kind: tuple(row[0] for row in session.rows(query)) for kind, query in KINDS.items()}
+        known = session.rows(TABLES)
     tables: dict[str, TableContent] = {}
-    for name, logged, plain in known:
+    for name, logged, plain, row in known:
         told(len(tables), len(known))
-        hashed = _hash(plain, major) if checksums else None
+        hashed = _hash(row, plain, major) if checksums else None
         source = f'ONLY {name} AS "backstay row"' + ("" if logged or unlogged else " WHERE false")
-        tables[name] = _counted(session, source, hashed)
+        with letting_go(session):
+            tables[name] = _counted(session, source, hashed)
     if (large := _large_objects(session, checksums, major)) is not None:
         tables[OTHERS] = large
     return Content(tables, objects, sequences(session))
@@ -69,12 +72,25 @@ def take(
 def sequences(session: Session) -> dict[str, str | None]:
     """Where the sequences stand now: they know no snapshot."""
     query = "SELECT last_value || CASE WHEN is_called THEN '' ELSE ' (not used yet)' END FROM "
-    return {name: session.value(query + name) for (name,) in session.rows(SEQUENCES)}
+    found = {}
+    for (name,) in session.rows(SEQUENCES):
+        with letting_go(session):
+            found[name] = session.value(query + name)
+    return found
 
 
-def _hash(plain: bool, major: int) -> str:
+@contextlib.contextmanager
+def letting_go(session: Session) -> Iterator[None]:
+    """Within a transaction: what the block reads is not kept locked after it; the snapshot stays. A database of many
+    tables has more locks than the server has room for, and others would be refused theirs."""
+    session.rows("SAVEPOINT reading")
+    yield
+    session.rows("ROLLBACK TO SAVEPOINT reading")
+    session.rows("RELEASE SAVEPOINT reading")
+
+
+def _hash(row: str, plain: bool, major: int) -> str:
     """The hash of one row. Its text costs half as much again as its values, of which not every type has a fit hash."""
-    row = '"backstay row".*'
     if plain and major >= 14:
         return f"hash_record_extended({row}, 0)"
     return _text_hash(f'({row})::text COLLATE "C"', major)

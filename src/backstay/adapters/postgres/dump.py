@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from backstay.adapters.postgres import base, logical
 from backstay.adapters.postgres import manifest as manifests
-from backstay.adapters.postgres.connection import environment, is_of_this_machine
+from backstay.adapters.postgres.connection import conninfo, environment, is_of_this_machine
 from backstay.adapters.postgres.crypt import SUFFIX as ENCRYPTED
 from backstay.adapters.postgres.crypt import check_recipients, sink
 from backstay.adapters.postgres.facts import ask_server
@@ -228,7 +228,7 @@ class _Backup:
         """Roles and tablespaces, which no dump of one database has. Without the right to read them: a note."""
         try:
             argv = [find_tool_of("pg_dumpall", self.facts.server_major), "--globals-only"]
-            argv += ["--no-role-passwords", "--no-password", f"--database={self.facts.database}"]
+            argv += ["--no-role-passwords", "--no-password", f"--database={conninfo(self.facts.database)}"]
             argv += [f"--lock-wait-timeout={int(ANSWER_S * 1000)}"]
             text = run(argv, self.env).encode()
         except DatabaseError as error:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from backstay.adapters.postgres.connection import environment
-from backstay.adapters.postgres.content import OTHERS, begin
+from backstay.adapters.postgres.content import OTHERS, begin, letting_go
+from backstay.adapters.postgres.objects import ROW
 from backstay.adapters.postgres.session import Session, session
 from backstay.domain.restore import Change, Loss, compare
 from backstay.domain.secret import Secret
@@ -50,7 +51,8 @@ def _hashes(asked: Session, table: str) -> Iterator[Any]:
     elif asked.value("SELECT to_regclass(%s) IS NULL", (table,)):
         return
     else:
-        row = hash_.format('("backstay row".*)::text COLLATE "C"')
+        row = hash_.format(f'({asked.value(ROW, (table,))})::text COLLATE "C"')
         query = f'SELECT {row} FROM ONLY {table} AS "backstay row" ORDER BY 1'
-    for (value,) in asked.stream(query):
-        yield value
+    with letting_go(asked):
+        for (value,) in asked.stream(query):
+            yield value

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from backstay.domain.content import VERSIONS
+
 _OURS: Final = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 
 
@@ -27,28 +29,42 @@ _RELATIONS: Final = (
 )
 _NAME: Final = "format('%I.%I', n.nspname, c.relname)"
 
-# Their hash inside the server tells apart whatever their text does; that of numeric (1.0 and 1.00), jsonb (made of
-# those), interval, citext and others does not, and an enum's is that of a number which a restore makes anew.
-_FAITHFUL: Final = (
-    "bool int2 int4 int8 oid float4 float8 text varchar bpchar char name uuid bytea date time timestamp"
-    " timestamptz"
+# Types of which two values are equal only when they are the same, so that their hash inside the server tells apart
+# whatever their text does. Others call equal what is not the same: -0 and 0 (float), 1.0 and 1.00 (numeric, jsonb), a
+# day and 24 hours (interval), padded words (bpchar), 'A' and 'a' (citext, a nondeterministic collation). An enum's
+# hash is that of a number which a restore makes anew.
+_EXACT: Final = "bool int2 int4 int8 oid text varchar char name uuid bytea date time timestamp timestamptz"
+_HASHED: Final = ", ".join(f"'{name}'" for name in _EXACT.split())
+
+# In what order a table that inherits has its columns depends on how it came about, and a restore is another way. A
+# partition is restored as a table, and attached.
+_INHERITS: Final = (
+    "(c.relkind = 'r' AND NOT c.relispartition AND EXISTS (SELECT FROM"
+    " pg_catalog.pg_inherits h WHERE h.inhrelid = c.oid))"
 )
-_HASHED: Final = ", ".join(f"'{name}'" for name in _FAITHFUL.split())
+_ROW: Final = f"""CASE WHEN {_INHERITS} THEN (SELECT 'ROW(' || coalesce(string_agg(
+    '"backstay row".' || quote_ident(a.attname), ', ' ORDER BY a.attname), '') || ')' FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) ELSE '"backstay row".*' END"""
 
 TABLES: Final = f"""
 SELECT {_NAME}, c.relpersistence = 'p', (SELECT count(*) > 0 AND bool_and(t.typname IN ({_HASHED})
-    AND t.typnamespace = 'pg_catalog'::regnamespace) FROM pg_catalog.pg_attribute a
-    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+    AND t.typnamespace = 'pg_catalog'::regnamespace
+    AND coalesce(to_jsonb(o) ->> 'collisdeterministic', 'true') = 'true')
+    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), {_ROW}
 FROM {_RELATIONS} AND c.relkind = 'r' ORDER BY 1"""
+"""Name, whether it is logged, whether the hash of its values will do, and how a row of it is written."""
+ROW: Final = f"SELECT {_ROW} FROM pg_catalog.pg_class c WHERE c.oid = to_regclass(%s)"
 SEQUENCES: Final = f"SELECT {_NAME} FROM {_RELATIONS} AND c.relkind = 'S' ORDER BY 1"
 LARGE_OBJECTS: Final = "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata"
 
 _COLUMNS: Final = f"""
 SELECT {_NAME} || ' ' || c.relkind::text || ' ' || {
-    _short('''string_agg(concat_ws(' ', a.attname,
+    _short(f'''string_agg(concat_ws(' ', a.attname,
     pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, to_jsonb(a) ->> 'attidentity',
-    to_jsonb(a) ->> 'attgenerated', a.atthasdef, o.collname), ',' ORDER BY a.attnum)''')
+    to_jsonb(a) ->> 'attgenerated', a.atthasdef, o.collname), ',' ORDER BY CASE WHEN {_INHERITS}
+    THEN a.attname END, a.attnum)''')
 }
 FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation
   JOIN pg_catalog.pg_class t ON t.oid = a.attrelid, {_RELATIONS} AND c.oid = t.oid
@@ -75,12 +91,18 @@ FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_class r ON r.oid = c.conrelid
 WHERE {_OURS} AND coalesce(to_jsonb(c) ->> 'conparentid', '0') = '0' AND c.contype <> 't'
   AND {_own("pg_class", "r.oid")} ORDER BY 1"""
 
+# The functions that a range type brings along belong to the server's first superuser, who has another name elsewhere.
+_WITH_A_TYPE: Final = (
+    "EXISTS (SELECT FROM pg_catalog.pg_depend i WHERE i.classid = 'pg_catalog.pg_proc'::regclass"
+    " AND i.objid = p.oid AND i.deptype = 'i')"
+)
+
 _FUNCTIONS: Final = f"""
 SELECT format('%I.%I(%s) ', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid))
     || {_short("concat_ws(' ', l.lanname, p.prorettype::regtype, p.provolatile, p.prosecdef, p.prosrc)")}
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-WHERE {_OURS} AND {_own("pg_proc", "p.oid")} ORDER BY 1"""
+WHERE {_OURS} AND {_own("pg_proc", "p.oid")} AND NOT {_WITH_A_TYPE} ORDER BY 1"""
 
 _TYPES: Final = f"""
 SELECT format('%I.%I %s ', n.nspname, t.typname, t.typtype) || {
@@ -136,7 +158,7 @@ SELECT {_NAME} || ' ' || c.relowner::regrole FROM {_RELATIONS} AND c.relkind IN 
 UNION ALL SELECT format('%I ', n.nspname) || n.nspowner::regrole FROM pg_catalog.pg_namespace n WHERE {_OURS}
 UNION ALL SELECT format('%I.%I(%s) ', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid))
     || p.proowner::regrole FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-  WHERE {_OURS} AND {_own("pg_proc", "p.oid")} ORDER BY 1"""
+  WHERE {_OURS} AND {_own("pg_proc", "p.oid")} AND NOT {_WITH_A_TYPE} ORDER BY 1"""
 
 _PRIVILEGES: Final = f"""
 SELECT {_NAME} || ' ' || (SELECT string_agg(x::text, ' ' ORDER BY x::text) FROM unnest(coalesce(c.relacl,
@@ -151,7 +173,8 @@ KINDS: Final = {
     " WHERE datname = current_database()",
     "locale": "SELECT 'collation ' || datcollate || ', types ' || datctype FROM pg_catalog.pg_database"
     " WHERE datname = current_database()",
-    "extensions": "SELECT extname || ' ' || extversion FROM pg_catalog.pg_extension ORDER BY 1",
+    "extensions": "SELECT extname FROM pg_catalog.pg_extension ORDER BY 1",
+    VERSIONS: "SELECT extname || ' ' || extversion FROM pg_catalog.pg_extension ORDER BY 1",
     "schemas": f"SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE {_OURS}"
     f" AND {_own('pg_namespace', 'n.oid')} ORDER BY 1",
     "relations": _COLUMNS,

@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from backstay.adapters.postgres.connection import environment
+from backstay.adapters.postgres.beside import quoted
+from backstay.adapters.postgres.connection import conninfo, environment
 from backstay.adapters.postgres.facts import ask_server
 from backstay.adapters.postgres.manifest import examine, reading
-from backstay.adapters.postgres.session import Session, session
+from backstay.adapters.postgres.session import Session, session, unlimited
 from backstay.adapters.postgres.tools import ANSWER_S, failed, find_tool_of
 from backstay.adapters.postgres.unpacking import Unpacking, plain_bytes, written_by
 from backstay.adapters.postgres.watch import TICK_S, Watch
@@ -35,6 +36,30 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relkind IN
 
 FASTER: Final = "-c synchronous_commit=off -c maintenance_work_mem=128MB"
 """For the sessions that restore. What is not on the disk yet when the server dies is not switched to either."""
+
+_PLACES: Final = """
+SELECT CASE WHEN r.rolsuper THEN -1 ELSE limit_ END, used FROM pg_roles r, LATERAL (
+  SELECT d.datconnlimit, (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid AND a.usesysid IS NOT NULL)
+    FROM pg_database d WHERE d.datname = current_database()
+  UNION ALL SELECT r.rolconnlimit, (SELECT count(*) FROM pg_stat_activity a WHERE a.usesysid = r.oid)
+) AS limits(limit_, used) WHERE r.rolname = session_user"""
+"""How many sessions the database and the role may have (-1: any number), and have with this one."""
+
+
+def most_jobs(wanted: int, places: Sequence[tuple[int, int]]) -> int:
+    """So many connections may restore. `places`: each limit of sessions (-1: none), and how many there are, the one
+    that looks how far it is among them. One stays free: a session counts for a moment after its client has left."""
+    return max(1, min([wanted, *(limit - used - 1 for limit, used in places if limit >= 0)]))
+
+
+def open_rights(schema: str, privileges: Sequence[str]) -> list[str]:
+    """What everybody may do in a schema, as `objects.KINDS["privileges"]` has it."""
+    names = (f"{schema} ", f"{quoted(schema)} ")
+    acls = [line.removeprefix(name) for line in privileges for name in names if line.startswith(name)]
+    letters = {
+        letter for acl in acls for word in acl.split() if word[0] == "=" for letter in word.partition("/")[0]
+    }
+    return [right for letter, right in (("U", "USAGE"), ("C", "CREATE")) if letter in letters]
 
 
 def restore(order: RestoreOrder) -> None:
@@ -58,8 +83,9 @@ class _Restore:
             )
         self.order = order
         self.manifest = manifest
-        self.env = {**env, "PGOPTIONS": f"{FASTER} {env.get('PGOPTIONS', '')}".strip()}
         self.facts = ask_server(env)
+        options = f"{FASTER} {env.get('PGOPTIONS', '')} {unlimited(self.facts.server_major)}"
+        self.env = {**env, "PGOPTIONS": options}
         self._refuse_unfit()
         self.pg_restore = find_tool_of("pg_restore", self.facts.server_major)
         size = int(manifest["database"]["bytes"])
@@ -68,15 +94,24 @@ class _Restore:
     def run(self) -> None:
         if self.order.roles:
             self._make_roles()
-        jobs = self.order.jobs or min(2 * len(os.sched_getaffinity(0)), MOST_JOBS)
-        argv = [self.pg_restore, "--exit-on-error", "--no-password", f"--dbname={self.facts.database}"]
+        jobs = self._jobs()
+        argv = [self.pg_restore, "--exit-on-error", "--no-password"]
+        argv += [f"--dbname={conninfo(self.facts.database)}"]
         if not self.order.owners:
             argv += ["--no-owner", "--no-acl"]
+        if not self.order.subscriptions:
+            argv += ["--no-subscriptions"]
+        objects = (self.manifest.get("content") or {}).get("objects", {})
+        has_public = "public" in objects.get("schemas", ["public"])
+        if not has_public:
+            self._drop_public()
         folder = self._room(jobs)
         if folder is None:
             self._in_one_stream(argv)
         else:
             self._in_parallel(argv, jobs, folder)
+        if self.order.owners and not has_public:
+            self._open_schemas(objects)
         if self.order.analyze:
             with session(self.env, self.watch.left_s) as asked:
                 asked.rows("ANALYZE")
@@ -96,17 +131,37 @@ class _Restore:
                 hint="name a database that was just made",
             )
 
+    def _jobs(self) -> int:
+        wanted = self.order.jobs or min(2 * len(os.sched_getaffinity(0)), MOST_JOBS)
+        with session(self.env, ANSWER_S) as asked:
+            return most_jobs(wanted, [(int(limit), int(used)) for limit, used in asked.rows(_PLACES)])
+
+    def _drop_public(self) -> None:
+        """A new database has a schema `public`, which what was dumped may lack. Where it may not go, or is not empty,
+        the comparison tells."""
+        with session(self.env, ANSWER_S) as asked, contextlib.suppress(DatabaseError):
+            asked.rows("DROP SCHEMA IF EXISTS public")
+
+    def _open_schemas(self, objects: Mapping[str, Sequence[str]]) -> None:
+        """pg_dump leaves out the rights that `public` has from the beginning, also where it was renamed."""
+        with session(self.env, ANSWER_S) as asked:
+            for schema in objects["schemas"]:
+                for right in open_rights(schema, objects.get("privileges", ())):
+                    asked.rows(f"GRANT {right} ON SCHEMA {quoted(schema)} TO PUBLIC")
+
     def _make_roles(self) -> None:
         """The roles of the source that the target lacks, with their memberships. Tablespaces are not made."""
         file = self.manifest["files"].get("globals")
         if file is None:
             return
         text = plain_bytes(self.order.dump.parent / file["name"], self.order.identity).decode()
+        # Names that all databases share are the bytes that somebody gave, whatever encoding this one has.
+        passed_over = ("--", "\\", "CREATE TABLESPACE", "SET client_encoding")
         there = {f'"{role}"' for role in self.facts.roles} | set(self.facts.roles)
         with session(self.env, ANSWER_S) as asked:
             for line in text.splitlines():
                 words = line.rstrip(";").split()
-                if not words or line.startswith(("--", "\\", "CREATE TABLESPACE")):
+                if not words or line.startswith(passed_over):
                     continue
                 if words[0] in ("CREATE", "ALTER") and words[1] == "ROLE" and words[2] in there:
                     continue
@@ -168,13 +223,16 @@ class _Restore:
 class _Growth:
     """Looks into the target from beside, as pg_restore says nothing while it works. As a context manager.
 
-    When the server hangs, what is seen stands still.
+    A statement that works is a movement (a foreign key that is checked, a view that is filled), one that waits for a
+    lock or for pg_restore is none. When the server hangs, what is seen stands still.
     """
 
     QUERY: Final = """
 SELECT pg_database_size(current_database()), (SELECT count(*) FROM pg_class),
   (SELECT sum(blocks_done + tuples_done) FROM pg_stat_progress_create_index),
-  (SELECT max(query_start) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid())"""
+  (SELECT max(CASE WHEN state = 'active' AND coalesce(wait_event_type, '') NOT IN ('Lock', 'Client')
+      THEN clock_timestamp() ELSE query_start END)
+    FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid())"""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = {**env, "PGCONNECT_TIMEOUT": "3"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from backstay.adapters.postgres.beside import gone
+from backstay.adapters.postgres.beside import counts_writes, gone
 from backstay.adapters.postgres.session import Session
 from backstay.errors import DatabaseError
 
@@ -54,4 +54,9 @@ def refuse_unfit(asked: Session, live: str) -> tuple[str, ...]:
         notes.append(f"the logical replication slots {slots} stay with the database that is replaced")
     if subscriptions:
         notes.append(f"the subscriptions {subscriptions} stay with the database that is replaced")
+    if not counts_writes(asked, live):
+        notes.append(
+            "track_counts is off, so the loss is counted while requests wait, and who writes beside the application"
+            " after that is not noticed"
+        )
     return tuple(notes)

@@ -8,26 +8,42 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from backstay.adapters.postgres.connection import QUERY_VARIABLES
 from backstay.errors import DatabaseError
 
+if TYPE_CHECKING:
+    import psycopg
+
 CONNECTION: Final = {
-    "host": "PGHOST",
-    "port": "PGPORT",
+    **{key: variable for key, variable in QUERY_VARIABLES.items() if key != "options"},
     "dbname": "PGDATABASE",
-    "user": "PGUSER",
-    "passfile": "PGPASSFILE",
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "connect_timeout": "PGCONNECT_TIMEOUT",
-    "application_name": "PGAPPNAME",
 }
 
 PORTION: Final = 20_000
 """Rows that are fetched at a time where memory must not grow with their number."""
+
+
+LIMITS: Final = {
+    "statement_timeout": 0,
+    "lock_timeout": 0,
+    "idle_in_transaction_session_timeout": 0,
+    "idle_session_timeout": 14,
+    "transaction_timeout": 17,
+}
+"""Settings that end a session's work, and the major version of the server that brought them."""
+
+
+def unlimited(major: int) -> str:
+    """Options of a session on a server of this major version (0: any) that no limit ends, and that may write: what a
+    role or a database is limited to is meant for the application, and our work has limits of its own."""
+    limits = [name for name, since in LIMITS.items() if since <= major]
+    return " ".join(f"-c {name}=0" for name in limits) + " -c default_transaction_read_only=off"
+
+
+def _limits_since(major: int) -> list[str]:
+    return [name for name, since in LIMITS.items() if 0 < since <= major]
 
 
 class Session:
@@ -40,11 +56,28 @@ class Session:
         if database is not None:
             given["dbname"] = database
         # Given even when empty, or libpq would take what this process's own environment says.
-        given["options"] = env.get("PGOPTIONS", "")
+        options = env.get("PGOPTIONS", "")
         try:
-            self._connection = psycopg.connect(**given, autocommit=True)  # type: ignore[arg-type]
+            self._connection = self._signed_in(given, options)
         except psycopg.Error as error:
             raise DatabaseError(f"cannot sign in: {_words(error)}") from None
+
+    def _signed_in(self, given: Mapping[str, str], options: str) -> psycopg.Connection[Any]:
+        """Without the limits and the read-only mode that role, database or server set for their own work."""
+        import psycopg
+
+        # What comes here is read as UTF-8 and asked in it, whatever encoding the database has.
+        keys: dict[str, Any] = {**given, "client_encoding": "UTF8", "autocommit": True}
+        try:
+            signed_in = psycopg.connect(**keys, options=f"{options} {unlimited(0)}".strip())
+        except psycopg.OperationalError as error:
+            if "startup parameter" not in str(error):
+                raise
+            # A pooler between, which lets none through; what is set later would stay for its other clients.
+            return psycopg.connect(**keys, options=options)
+        if later := _limits_since(signed_in.info.server_version // 10000):
+            signed_in.execute("; ".join(f"SET {name} = 0" for name in later).encode())
+        return signed_in
 
     def rows(self, query: str, values: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """All rows of a query with `%s` parameters; the query alone, with any `%` in it, when there are none."""
