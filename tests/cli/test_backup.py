@@ -177,3 +177,59 @@ class TestListing:
         written(folder, GOOD + "unknown_key: 1\n")
         assert backstay("backup", "list", "dev").status == 0
         assert backstay("backup", "create", "dev").status == 2
+
+
+class TestRestoringElsewhere:
+    """With a URL that is none, or a server that does not answer, nothing is begun, and that is said."""
+
+    @pytest.fixture
+    def backup(self, home: Path) -> str:
+        made = row(1, home)
+        path = Path(made.path)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"1234")
+        store = store_at(home / "state.db")
+        store.record_backup(made)
+        store.close()
+        return made.id
+
+    @pytest.mark.parametrize(
+        "target", ["nonsense", "", "mysql://u:p@h/x", "postgresql://h", "postgresql://[h/x"]
+    )
+    def test_what_is_no_url_is_named_by_its_option(
+        self, backstay: Backstay, backup: str, target: str
+    ) -> None:
+        refused = backstay("backup", "restore", "dev", backup, "--target", target)
+        assert refused.status == 2 and "error: --target is no URL of a database" in refused.err
+        assert "state: nothing was changed" in refused.err and "in --target" in refused.err
+
+    def test_of_a_secret_its_own_name_is_told(self, backstay: Backstay, folder: Path, backup: str) -> None:
+        secrets = folder / "dev.env"
+        secrets.write_text(secrets.read_text() + f"SPARE={PASSWORD}\nODD={URL}?wrong={PASSWORD}\n")
+        refused = backstay("backup", "restore", "dev", backup, "--target", "secret:SPARE")
+        assert refused.status == 2 and "error: the secret SPARE is no URL of a database" in refused.err
+        assert "in the secret SPARE" in refused.err and PASSWORD not in refused.err
+        odd = backstay("backup", "restore", "dev", backup, "--target", "secret:ODD")
+        assert odd.status == 2 and "the secret ODD: the database URL says 'wrong'" in odd.err
+        assert "state: nothing was changed" in odd.err and "next:  mend the secret ODD" in odd.err
+        assert PASSWORD not in odd.err
+
+    def test_a_server_that_does_not_answer_leaves_nothing_to_drop(
+        self, backstay: Backstay, backup: str
+    ) -> None:
+        failed = backstay("backup", "restore", "dev", backup, "--target", URL)
+        assert failed.status == 30 and "state: nothing was changed" in failed.err and "drop" not in failed.err
+
+
+@pytest.mark.parametrize(("words", "said", "following"), [
+    (("verify", "dev", "b1", "--all"), "it is one or the other", "backstay backup verify dev b1"),
+    (("restore", "dev", "b1", "--at", "2026-03-01T12:00:00Z"), "it is one or the other", "restore dev b1 is that"),
+    (("restore", "dev", "b1", "--target", URL, "--dry-run"), "--target goes with none of", "leave them out"),
+    (("restore", "dev"), "name a backup, or a moment by --at", "backstay backup list dev"),
+])  # fmt: skip
+def test_what_does_not_go_together_is_told_with_what_does(
+    backstay: Backstay, words: tuple[str, ...], said: str, following: str
+) -> None:
+    refused = backstay("backup", *words)
+    assert refused.status == 2 and said in refused.err
+    assert following in refused.err.partition("next:  ")[2]

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from backstay.cli.main import COMMANDS
+from devtools.docs_in_step import ROOT
 from tests.cli.conftest import Backstay
 
 HEAVY = (
@@ -89,6 +90,15 @@ def test_summaries_of_the_overview_belong_to_commands_that_say_the_same(
 def test_the_version_can_be_asked_for_in_three_ways(backstay: Backstay) -> None:
     from backstay import __version__
 
-    assert backstay("--version").out.split()[-1] == __version__
-    assert backstay("version").out == f"backstay {__version__}\n"
-    assert backstay("version", "--json").document == {"version": __version__}
+    for words in (["--version"], ["version"]):
+        assert backstay(*words).out == f"backstay {__version__}\n"
+    for words in (["--json", "--version"], ["--version", "--json"], ["version", "--json"]):
+        assert backstay(*words).document == {"version": __version__}
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_the_demo_of_the_checkout_explains_itself_and_plays_nothing(word: str) -> None:
+    done = subprocess.run(
+        [ROOT / "dev", "demo", word], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert done.stdout.startswith("usage: ./dev demo [--docker]\n") and not done.stderr

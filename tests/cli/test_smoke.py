@@ -158,7 +158,9 @@ def test_nothing_listens(nowhere: None, backstay: Backstay) -> None:
 
 @pytest.mark.parametrize("words", [
     ("ftp://a",), ("http://",), ("http://u:pw-secret@a/",), ("http://a:99999",), ("http://a", "--retries", "0"),
-    ("http://a", "--health", "up"), ("dev", "--api", "/api/"), ("nowhere",), ("dev",), (),
+    ("http://a", "--health", "up"), ("dev", "--api", "/api/"), ("http://a", "--delay", "nan"),
+    ("http://a", "--deadline", "nan"), ("http://a", "--deadline", "inf"), ("http://a", "--delay=-inf"), ("nowhere",),
+    ("dev",), (),
 ])  # fmt: skip
 def test_wrong_use(backstay: Backstay, words: tuple[str, ...]) -> None:
     done = backstay("smoke", *words)

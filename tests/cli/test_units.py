@@ -72,6 +72,16 @@ def test_a_wrong_unit_would_be_found(backstay: Backstay, folder: Path) -> None:
     assert "sometimes" in verified(folder / "units")
 
 
+@pytest.mark.parametrize("kind", [[], ["--timers"]])
+def test_a_folder_that_cannot_be_written_to_is_named_with_what_it_must_be(
+    backstay: Backstay, folder: Path, kind: list[str]
+) -> None:
+    (folder / "units").write_text("a file")
+    outcome = backstay("init", "--systemd", *kind, "--dir", "units/below")
+    assert outcome.status == 2 and "cannot be written: Not a directory" in outcome.err
+    assert "next:  units/below must be a folder that you may write to" in outcome.err
+
+
 def test_a_schedule_that_no_timer_can_say_names_the_daemon(backstay: Backstay, folder: Path) -> None:
     config = folder / "backstay.yml"
     good = config.read_text()
@@ -87,4 +97,5 @@ def test_a_schedule_that_no_timer_can_say_names_the_daemon(backstay: Backstay, f
     "words", [["--timers"], ["--dir", "x"], ["--systemd", "--github"], ["--systemd", "--app", "x"]]
 )
 def test_options_that_do_not_go_together(backstay: Backstay, words: list[str]) -> None:
-    assert backstay("init", *words).status == 2
+    outcome = backstay("init", *words)
+    assert outcome.status == 2 and "next:  backstay init --systemd --timers" in outcome.err

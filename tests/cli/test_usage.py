@@ -46,7 +46,12 @@ def test_a_wrong_line_is_2_and_leaves_standard_output_to_documents(
 ) -> None:
     done = backstay(*(["--json"] if as_json else []), *line.split())
     assert done.status == 2
-    assert done.out == ""
+    if as_json:
+        document = done.document
+        assert (document["ok"], document["exit_status"]) == (False, 2)
+        assert document["reason"] and "--help" in document["hint"]
+    else:
+        assert done.out == ""
     assert ("Error: " in done.err or "Commands:" in done.err) and "Traceback" not in done.err
     assert not home.exists()
 
@@ -76,6 +81,7 @@ ENVIRONMENT_COMMANDS = [
     "lock show nowhere",
     "lock acquire nowhere",
     "lock release nowhere",
+    "config show nowhere",
 ]
 
 
@@ -152,6 +158,49 @@ def test_a_configuration_that_is_not_there(backstay: Backstay, line: str) -> Non
     done = backstay("--config", "other.yml", *line.split())
     assert done.status == 2
     assert "other.yml: cannot be read: No such file or directory" in done.err
+
+
+@pytest.mark.parametrize("line", [*CONFIGURED, "lock show dev", "notify dev success all done"])
+def test_a_configuration_without_a_name_is_not_taken_for_none(backstay: Backstay, line: str) -> None:
+    """As from a variable that a script forgot to set."""
+    done = backstay("--config", "", *line.split())
+    assert done.status == 2 and "Invalid value for '--config': must not be empty" in done.err
+
+
+EMPTY = [
+    ("notify", "dev", "", "all", "done"),
+    ("notify", "dev", "success", " ", "done"),
+    ("notify", "dev", "success", "all", ""),
+    ("deploy", "dev", "--version", "v1", "--unused", ""),
+    ("rehearse", "dev", "--version", "v1", "--unused", " "),
+]
+
+
+@pytest.mark.parametrize("words", EMPTY, ids=" ".join)
+def test_what_must_say_something_may_not_be_empty(
+    backstay: Backstay, home: Path, words: tuple[str, ...]
+) -> None:
+    done = backstay(*words)
+    assert done.status == 2 and "must not be empty" in done.err
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("line", ["status", "history dev", "config check", "notifications list"])
+def test_half_a_character_is_a_fault_of_the_file(backstay: Backstay, folder: Path, line: str) -> None:
+    path = folder / "backstay.yml"
+    path.write_text(path.read_text().replace("app: shop", r'app: "\ud800"', 1))
+    done = backstay(*line.split(), "--json")
+    assert done.status == 2 and done.document["ok"] is False
+    assert "half a character" in backstay(*line.split()).err
+
+
+def test_half_a_character_in_the_name_of_an_environment_hides_no_other(
+    backstay: Backstay, folder: Path
+) -> None:
+    path = folder / "backstay.yml"
+    path.write_text(path.read_text().replace("  dev:", r'  "d\ud800v":', 1))
+    assert [row["environment"] for row in backstay("status", "--json").document] == ["prod"]
+    assert "half a character" in backstay("config", "check").err
 
 
 def test_it_is_searched_upwards(backstay: Backstay, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

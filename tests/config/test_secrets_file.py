@@ -119,6 +119,20 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
         SecretsFile(tmp_path).read()
 
 
+def test_one_that_may_not_be_read_is_told_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = _file(tmp_path, "A=1\n")
+
+    def refuse(path: Path, flags: int) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("backstay.config.secrets_file.os.open", refuse)
+    with pytest.raises(SecretsError, match="cannot be read: Permission denied") as told:
+        source.read()
+    assert f"ls -l {source.path}" in str(told.value.hint) and "user" in str(told.value.hint)
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SecretsError, match="No such file") as told:
         SecretsFile(tmp_path / "none.env").read()

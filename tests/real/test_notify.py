@@ -67,21 +67,25 @@ def test_dead_receivers_cost_a_deploy_no_time_and_lose_nothing(shop: Shop) -> No
     assert shop.deploy("v1").status == 0
     took: dict[str, list[float]] = {"none": [], "dead": []}
     with receiving(HANG) as hung, black_hole() as hole:
-        for _ in range(2):  # alternating, because other work on this machine comes and goes
+        for _ in range(4):  # alternating, until other work on this machine leaves a moment to both
             for name, urls in (("none", ()), ("dead", (hung.url, hole))):
                 shop.configure(notify=urls)
                 began = time.monotonic()
                 done = shop.deploy("v1")
                 took[name].append(time.monotonic() - began)
                 assert done.status == 0, done.err
+            if min(took["dead"]) < min(took["none"]) + 4:
+                break
+        else:
+            raise AssertionError(f"waiting for these two costs 8 s a deploy: {took}")
+        told = len(took["dead"])
         shop.configure(notify=(hung.url, hole))
         rows = [row for row in outbox(shop) if row["channel"] != "log"]
-        assert len(rows) == 8 and {row["state"] for row in rows} == {"pending"}
-    assert min(took["dead"]) < min(took["none"]) + 4, f"waiting for these two costs 8 s a deploy: {took}"
+        assert len(rows) == 4 * told and {row["state"] for row in rows} == {"pending"}
     with receiving(port=hung.port) as risen:
         shop.run("notifications", "retry", "dev")
-        words = sorted(told["title"].split()[-1] for told in risen.until(4))
-        assert words == ["started", "started", "success", "success"]
+        words = sorted(each["title"].split()[-1] for each in risen.until(2 * told))
+        assert words == ["started"] * told + ["success"] * told
 
 
 def test_a_worker_that_died_leaves_what_it_had_to_tell_to_the_next(shop: Shop) -> None:

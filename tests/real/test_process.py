@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -111,6 +113,35 @@ def test_a_version_without_a_folder_is_refused_before_anything_happens(app: Plai
     assert answer.status == 10
     assert f"there is no release folder {app.folder}/releases/v9" in answer.err
     assert app.processes() == []
+
+
+def test_check_looks_at_release_folders_and_asks_no_docker(
+    app: PlainApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{app.folder}/no-engine.sock")
+    ready = app.run("check", "dev", "--version", "v1", "--json")
+    assert (ready.status, ready.last["ok"]) == (0, True), ready.out
+    [found] = [check for check in ready.last["checks"] if check["id"] == "manifest web"]
+    assert f"{app.folder}/releases/" in found["detail"]
+    missing = app.run("check", "dev", "--version", "v9", "--json")
+    assert missing.status == 10
+    [lacking] = [check for check in missing.last["checks"] if check["fails"]]
+    assert lacking["detail"] == f"there is no release folder {app.folder}/releases/v9"
+    assert "put version v9 there" in lacking["hint"]
+    assert not app.home.exists(), "looking writes nothing"
+
+
+def test_a_deploy_whose_streams_are_closed_deploys(app: PlainApp) -> None:
+    line = f"exec {shlex.join(app.argv('deploy', 'dev', '--version', 'v1'))} <&- >&- 2>&-"
+    done = subprocess.run(["sh", "-c", line], env=app.env, cwd=app.folder, timeout=120, check=False)
+    assert done.returncode == 0
+    assert app.serving() == "v1"
+
+
+def test_who_waits_for_the_switch_alone_gets_a_true_last_line(app: PlainApp) -> None:
+    last = app.deploy("v1", "--wait", "switched").last
+    assert (last["state"], last["exit_status"]) == ("baking", 0)
+    assert 0 < last["switch_s"] < 5
 
 
 def test_a_folder_that_changed_since_it_was_live_is_not_gone_back_to(app: PlainApp) -> None:

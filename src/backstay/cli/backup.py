@@ -106,8 +106,7 @@ def create(settings: Settings, environment: str, reason: str) -> int:
             copy_pending(ports, target, shown.tell)
         prune_replaced(target, progress)
     except KeyboardInterrupt:
-        progress.say("interrupted: no file is left, nothing was changed")
-        raise
+        raise KeyboardInterrupt("no file is left, nothing was changed") from None
     finally:
         store.close()
     if settings.json:

@@ -66,7 +66,7 @@ def subject_of(found: Project, application: Application, version: str | None) ->
         images=_images(application, version, reader),
         id=random_source.token_hex(4),
         store=reader,
-        engine=wiring.engine(),
+        engine=wiring.engine(found.where, environment),
         router=wiring.router(found.where, environment.app, environment.name),
         database=wiring.database(),
         read_secrets=wiring.secrets(environment).read,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import click
 
+from backstay.cli.context import config_path, outline_of
 from backstay.cli.options import Settings, with_common_options
 from backstay.config.problem import Problem, write_key
 
@@ -23,7 +23,7 @@ def check(settings: Settings) -> int:
     """Check the whole file; every fault is told with its line. Exit status 2 when there is an error."""
     from backstay.config import check as check_file
 
-    path = _path(settings)
+    path = config_path(settings)
     problems = check_file(path, os.environ)
     errors = [p for p in problems if p.severity == "error"]
     if settings.json:
@@ -42,7 +42,9 @@ def show(settings: Settings, environment: str) -> int:
     """Show the effective configuration of ENV and where each value comes from."""
     from backstay.config import show as show_file
 
-    rows = show_file(_path(settings), environment, os.environ)
+    path = config_path(settings)
+    outline_of(path, environment)
+    rows = show_file(path, environment, os.environ)
     if settings.json:
         click.echo(json.dumps([{"key": r.key, "value": r.value, "source": r.origin} for r in rows]))
         return 0
@@ -71,9 +73,3 @@ def _as_check(problem: Problem) -> dict[str, object]:
         "line": problem.position.line,
         "hint": None,
     }
-
-
-def _path(settings: Settings) -> Path:
-    from backstay.config import find
-
-    return Path(settings.config) if settings.config else find(Path.cwd())

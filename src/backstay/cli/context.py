@@ -15,6 +15,7 @@ from backstay.cli.options import Settings
 from backstay.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from backstay.config.overview import Outline
     from backstay.domain.environment import Application, DatabaseSource, Environment
     from backstay.domain.secret import Secret
     from backstay.ports.store import Reader, Store
@@ -59,14 +60,8 @@ def open_store(where: wiring.Place) -> Store:
 def project(settings: Settings, environment: str | None = None) -> Project:
     """Find the configuration and read no more of it than its outline. Raises ConfigError, or UsageError for an
     environment it does not have."""
-    from backstay.config import find, outline
-
-    path = Path(settings.config) if settings.config else find(Path.cwd())
-    seen = outline(path, os.environ)
-    if environment is not None and environment not in seen.environments:
-        raise UsageError(
-            f"unknown environment {environment!r}", hint=f"{path} has: {', '.join(seen.environments)}"
-        )
+    path = config_path(settings)
+    seen = outline_of(path, environment)
     try:
         where = wiring.place(os.environ, seen.store)
     except UsageError:
@@ -74,6 +69,25 @@ def project(settings: Settings, environment: str | None = None) -> Project:
             _name_the_line(path, environment or seen.environments[0])
         raise
     return Project(path, seen.app, seen.environments, where)
+
+
+def config_path(settings: Settings) -> Path:
+    """The file that --config names, or the nearest backstay.yml. Raises ConfigError."""
+    from backstay.config import find
+
+    return find(Path.cwd()) if settings.config is None else Path(settings.config)
+
+
+def outline_of(path: Path, environment: str | None = None) -> Outline:
+    """The outline of the file. Raises ConfigError, or UsageError for an environment it does not have."""
+    from backstay.config import outline
+
+    seen = outline(path, os.environ)
+    if environment is not None and environment not in seen.environments:
+        raise UsageError(
+            f"unknown environment {environment!r}", hint=f"{path} has: {', '.join(seen.environments)}"
+        )
+    return seen
 
 
 def _name_the_line(path: Path, environment: str) -> None:

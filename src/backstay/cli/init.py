@@ -57,10 +57,16 @@ def command(
         from backstay.cli.units import units
 
         if github or app is not None or force:
-            raise UsageError("--systemd goes with --timers and --dir alone")
+            raise UsageError(
+                "--systemd goes with --timers and --dir alone",
+                hint="backstay init --systemd --timers --dir DIR writes units, and nothing else",
+            )
         return units(settings, timers, folder)
     if timers or folder is not None:
-        raise UsageError("--timers and --dir go with --systemd")
+        raise UsageError(
+            "--timers and --dir go with --systemd",
+            hint="backstay init --systemd --timers --dir DIR writes units",
+        )
     if github and app is not None:
         raise UsageError(
             "--app has no meaning with --github", hint="the scripts are the same for every application"

@@ -15,6 +15,7 @@ from backstay.cli.output import put
 
 INTERRUPTED_STATUS = 130
 TERMINATED_STATUS = 143
+NOTHING_BEGUN = "nothing was changed"
 
 
 class Left(BaseException):
@@ -66,7 +67,7 @@ class Interrupts:
         if number == signal.SIGTERM:
             raise Left(TERMINATED_STATUS, begun=self.begun)
         if not self.begun:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(NOTHING_BEGUN)
         if self.wanted or self.asked:
             raise Left(INTERRUPTED_STATUS, begun=True)
         self.wanted = True

@@ -83,6 +83,7 @@ def start_worker(
 
 def _fork(where: wiring.Place, deployment: str, notify: Sequence[Secret]) -> tuple[int, Path]:
     """A worker's pid and log. The store must be closed."""
+    wiring.make_home(where)
     wiring.worker.preload()
     parent, log = os.getpid(), _log(where, deployment)
     return wiring.worker.start_worker(

@@ -12,9 +12,9 @@ from typing import NoReturn
 
 import click
 
-from backstay import __version__
 from backstay.cli.interrupt import Left
 from backstay.cli.options import Settings, with_common_options
+from backstay.cli.output import is_of_printing, open_closed
 
 COMMANDS = {
     "init": ("backstay.cli.init", "Write a first backstay.yml, or the five scripts for GitHub workflows."),
@@ -53,9 +53,15 @@ Exit status: 0 done · 2 usage or configuration · 10 a check failed, nothing ch
 12 not allowed · 20 failed, the old release serves · 21 needs a human · 30 backup or rehearsal failed · 130 aborted
 """
 
+WANTS_JSON = "backstay.json"
+
 
 class LazyGroup(click.Group):
     """Names and summaries come from the table; the code comes when it is needed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[WANTS_JSON] = wants_json(args)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -79,8 +85,25 @@ class LazyGroup(click.Group):
             raise click.UsageError(error.message + _suggestion(args[0]), ctx) from error
 
 
+def wants_json(words: Sequence[str]) -> bool:
+    """Whether a line asks for JSON, as far as that can be told of one that is wrong or not read to its end."""
+    words = list(words)
+    return "--json" in (words[: words.index("--")] if "--" in words else words)
+
+
+def _print_version(ctx: click.Context, option: click.Parameter, is_wanted: bool) -> None:
+    if is_wanted and not ctx.resilient_parsing:
+        from backstay.cli.version import version
+
+        click.echo(version(as_json=ctx.meta[WANTS_JSON]))
+        ctx.exit()
+
+
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="backstay")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+    help="Show the version and exit.",
+)  # fmt: skip
 @with_common_options
 def cli(settings: Settings) -> None:
     """Deploy containerised web applications so that a bad release cannot hurt anyone."""
@@ -88,28 +111,37 @@ def cli(settings: Settings) -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run, and leave with an exit status of the contract. Nothing but a clear message ever reaches the user."""
+    open_closed()
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on we can say what it means
+    words = sys.argv[1:] if args is None else list(args)
     try:
-        result = cli.main(args=args, prog_name="backstay", standalone_mode=False)
+        result = cli.main(args=words, prog_name="backstay", standalone_mode=False)
         status = result if isinstance(result, int) else 0
-    except click.ClickException as error:
-        error.show()
-        status = 2
-    except (click.Abort, KeyboardInterrupt):
-        status = 130
-    except Left as left:
-        status = left.status
     except (BrokenPipeError, SystemExit):  # a reader that left early; click makes an exit of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
-    except Exception as error:  # noqa: BLE001 - the last net: a bug becomes an error id, never a traceback
-        from backstay.cli.failure import report
-
-        status = report(error)
+    except (Exception, KeyboardInterrupt, Left) as error:  # noqa: BLE001 - the last net: never a traceback
+        status = _status_of(error, wants_json(words))
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     sys.exit(status)
+
+
+def _status_of(error: BaseException, as_json: bool) -> int:
+    """Tell of whatever no command told of by itself; returns the exit status."""
+    from backstay.cli import failure
+
+    if isinstance(error, click.ClickException):
+        return failure.wrong_line(error, as_json)
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return failure.interrupted(error, as_json)
+    if isinstance(error, Left):
+        return error.status if error.begun else failure.left(error.status, as_json)
+    if isinstance(error, OSError) and is_of_printing(error):
+        return failure.unheard(error)
+    assert isinstance(error, Exception)
+    return failure.report(error, as_json)
 
 
 def _suggestion(word: str) -> str:

@@ -14,7 +14,7 @@ import click
 from backstay import wiring
 from backstay.cli.annotate import annotate
 from backstay.cli.context import Project, open_store, project
-from backstay.cli.options import Settings, with_common_options
+from backstay.cli.options import Filled, Settings, with_common_options
 from backstay.domain.notification import Channel, Notification, SendState
 from backstay.domain.secret import Secret, redact
 from backstay.errors import ConfigError, SecretsError, UsageError
@@ -47,9 +47,9 @@ class Place:
 
 @click.command(epilog=EPILOG)
 @click.argument("environment", metavar="ENV")
-@click.argument("status")
-@click.argument("component")
-@click.argument("message")
+@click.argument("status", type=Filled())
+@click.argument("component", type=Filled())
+@click.argument("message", type=Filled())
 @with_common_options
 def command(settings: Settings, environment: str, status: str, component: str, message: str) -> int:
     """Tell people about ENV: in the log, as an annotation in GitHub Actions, and to every receiver of `notify:`.

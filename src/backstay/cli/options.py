@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import click
+
+
+class Filled(click.ParamType[str]):
+    """Text that says something."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not str(value).strip():
+            self.fail("must not be empty", param, ctx)
+        return str(value)
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds in a range, which "not a number" is in none of."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return number
 
 
 @dataclass
@@ -22,7 +44,12 @@ class Settings:
 
 
 _OPTIONS = (
-    click.option("--config", metavar="FILE", help="Configuration (default: backstay.yml, searched upwards)."),
+    click.option(
+        "--config",
+        metavar="FILE",
+        type=Filled(),
+        help="Configuration (default: backstay.yml, searched upwards).",
+    ),
     click.option("--json", "as_json", is_flag=True, help="Print JSON only on standard output."),
     click.option("--quiet", is_flag=True, help="Print only the end and errors."),
     click.option("--verbose", is_flag=True, help="Print details."),
@@ -33,6 +60,7 @@ unused_option = click.option(
     "--unused",
     multiple=True,
     metavar="TABLE[.COLUMN]",
+    type=Filled(),
     help="The live release does not use it, so the migration may take it; repeatable.",
 )
 
@@ -46,7 +74,7 @@ def with_common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         ctx = click.get_current_context()
         settings = ctx.find_root().ensure_object(Settings)
-        settings.config = config or settings.config
+        settings.config = settings.config if config is None else config
         settings.json |= as_json
         settings.quiet |= quiet
         settings.verbose |= verbose

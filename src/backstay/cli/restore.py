@@ -18,6 +18,7 @@ from backstay.errors import BackupFailed, UsageError
 if TYPE_CHECKING:
     from backstay.domain.backup import Backup
     from backstay.domain.environment import Application, Environment
+    from backstay.domain.secret import Secret
     from backstay.pipeline.restorable import Restorable
 
 EPILOG = """\b
@@ -72,11 +73,22 @@ def command(
 
     found = project(settings, environment)
     application = found.application(environment)
+    into = None
+    if target is not None:
+        if version or accept_loss is not None or dry_run:
+            raise UsageError(
+                "--target goes with none of --version, --accept-loss and --dry-run",
+                hint="leave them out: nothing that is live is touched",
+            )
+        into = _into(application.environment, target)
     if at is not None:
         from backstay.cli.moment import backup_at, parse_moment, show_reach
 
         if backup is not None:
-            raise UsageError("name a backup, or a moment by --at")
+            raise UsageError(
+                "a backup was named, and a moment by --at too: it is one or the other",
+                hint=f"backstay backup restore {environment} {backup} is that backup, --at {at} without it the moment",
+            )
         moment = parse_moment(at)
         if dry_run:
             return show_reach(settings, found, application.environment, moment)
@@ -87,10 +99,8 @@ def command(
             row = _extracted(settings, found, application.environment, row)
     else:
         raise UsageError("name a backup, or a moment by --at", hint=f"backstay backup list {environment}")
-    if target is not None:
-        if version or accept_loss is not None or dry_run:
-            raise UsageError("--target goes with none of --version, --accept-loss and --dry-run")
-        return _elsewhere(settings, found, application.environment, row, target)
+    if target is not None and into is not None:
+        return _elsewhere(settings, found, application.environment, row, target, into)
     seen = _look(found, application.environment, row, accept_loss)
     if dry_run:
         return _show(settings, application, found, seen, version)
@@ -202,24 +212,39 @@ def _confirm(settings: Settings, environment: str, seen: Restorable, yes: bool) 
         raise UsageError("not confirmed", hint="nothing was changed")
 
 
+def _into(environment: Environment, target: str) -> Secret:
+    """The URL that --target names. UsageError when it can be none, before anything is begun."""
+    from urllib.parse import urlsplit
+
+    from backstay.domain.secret import Secret
+
+    is_named = target.startswith(SECRET)
+    url = secret_value(environment, target.removeprefix(SECRET)) if is_named else Secret(target)
+    try:
+        parts = urlsplit(url.reveal())
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme.partition("+")[0] not in ("postgresql", "postgres") or not parts.path.strip("/"):
+        where = f"the secret {target.removeprefix(SECRET)}" if is_named else "--target"
+        raise UsageError(
+            f"{where} is no URL of a database",
+            hint=f"write it as postgresql://USER:PASSWORD@HOST:PORT/NAME in {where}",
+            state="nothing was changed",
+        )
+    return url
+
+
 def _elsewhere(
-    settings: Settings, found: Project, environment: Environment, backup: Backup, target: str
+    settings: Settings, found: Project, environment: Environment, backup: Backup, target: str, into: Secret
 ) -> int:
     from backstay.cli.backup import Shown, ended_politely
     from backstay.cli.progress import Progress
     from backstay.domain.duration import format_duration
-    from backstay.domain.secret import Secret
     from backstay.pipeline.elsewhere import ElsewhereOrder, restore_elsewhere
 
     progress = Progress(settings)
-    if target.startswith(SECRET):
-        into = secret_value(environment, target.removeprefix(SECRET))
-    else:
-        into = Secret(target)
-        if "@" in target and ":" in target.partition("://")[2].partition("@")[0]:
-            progress.say(
-                "who may list this host's processes sees the password in --target; secret:NAME hides it"
-            )
+    if "@" in target and ":" in target.partition("://")[2].partition("@")[0]:
+        progress.say("who may list this host's processes sees the password in --target; secret:NAME hides it")
     with ended_politely(), progress:
         source = environment.database
         order = ElsewhereOrder(
@@ -227,6 +252,7 @@ def _elsewhere(
             environment.policy.backup_limits,
             source.identity_in(wiring.secrets(environment).read()) if source else None,
             Shown(progress, settings).progress,
+            named=f"the secret {target.removeprefix(SECRET)}" if target.startswith(SECRET) else "--target",
         )
         ports = wiring.backup.verify_ports(found.store(), found.where, environment)
         proof = restore_elsewhere(ports, backup, order)

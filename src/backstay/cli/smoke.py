@@ -12,7 +12,7 @@ import click
 
 from backstay import wiring
 from backstay.cli.context import project
-from backstay.cli.options import Settings, with_common_options
+from backstay.cli.options import Seconds, Settings, with_common_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,11 +35,11 @@ EACH_S = 10.0
     "--retries", metavar="N", type=click.IntRange(1, 1000), default=2, help="Tries in all (default: 2)."
 )
 @click.option(
-    "--delay", metavar="S", type=click.FloatRange(0, 3600), default=0.5,
+    "--delay", metavar="S", type=Seconds(0, 3600), default=0.5,
     help="Seconds between two tries; only what failed is tried again (default: 0.5).",
 )  # fmt: skip
 @click.option(
-    "--deadline", metavar="S", type=click.FloatRange(0.1, 86400), default=None,
+    "--deadline", metavar="S", type=Seconds(0.1, 86400), default=None,
     help="Seconds for everything (default: 10 for each try, and the delays).",
 )  # fmt: skip
 @click.option("--health", metavar="PATH", help="For a URL: the health path, in place of usual ones.")

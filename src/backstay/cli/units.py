@@ -15,7 +15,7 @@ from backstay.cli.context import Project, project
 from backstay.cli.options import Settings
 from backstay.domain.objective import BACKUP_SHARE
 from backstay.domain.systemd import filled, quoted, timer
-from backstay.errors import StoreError, UsageError
+from backstay.errors import UsageError
 
 
 def units(settings: Settings, timers: bool, folder: Path | None) -> int:
@@ -93,6 +93,8 @@ def _write(folder: Path, files: dict[str, str]) -> None:
         for name, text in files.items():
             (folder / name).write_text(text)
     except OSError as error:
-        raise StoreError(
-            f"cannot write {error.filename}: {error.strerror}", state="some units may be there"
+        raise UsageError(
+            f"{error.filename} cannot be written: {error.strerror}",
+            hint=f"{folder} must be a folder that you may write to",
+            state="units written before this one stay",
         ) from error

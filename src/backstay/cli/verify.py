@@ -39,7 +39,10 @@ def command(settings: Settings, environment: str, backup: str | None, every: boo
     from backstay.cli.backup import ended_politely, find_target
 
     if backup is not None and every:
-        raise UsageError("name one backup, or ask for --all")
+        raise UsageError(
+            "a backup was named, and --all asked for too: it is one or the other",
+            hint=f"backstay backup verify {environment} {backup}",
+        )
     target = find_target(settings, environment)
     progress = Progress(settings)
     order = _order(target, progress)

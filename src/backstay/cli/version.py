@@ -14,5 +14,10 @@ from backstay.cli.options import Settings, with_common_options
 @with_common_options
 def command(settings: Settings) -> int:
     """Print the version."""
-    click.echo(json.dumps({"version": __version__}) if settings.json else f"backstay {__version__}")
+    click.echo(version(as_json=settings.json))
     return 0
+
+
+def version(*, as_json: bool) -> str:
+    """The version, as it is printed."""
+    return json.dumps({"version": __version__}) if as_json else f"backstay {__version__}"

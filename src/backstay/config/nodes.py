@@ -25,6 +25,8 @@ _INT: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FLOAT: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _BOOL: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
 _NULL: Final = re.compile(r"~|null|Null|NULL|")
+_HALF: Final = re.compile("[\ud800-\udfff]")
+HALF_REFUSED: Final = "half a character (a lone surrogate) is not allowed"
 
 
 class TooMuch(yaml.MarkedYAMLError):
@@ -114,6 +116,8 @@ class Walk:
             elif key.value in own:
                 first = self.document.keys[(*path, key.value)].line
                 self.refuse((*path, key.value), key, f"the same key twice; it is at line {first} already")
+            elif _HALF.search(key.value):
+                self.refuse(path, key, HALF_REFUSED)
             else:
                 self.document.keys[(*path, key.value)] = _start(key)
                 own[key.value] = self.value(child, (*path, key.value))
@@ -145,6 +149,9 @@ class Walk:
             if expansion.names:
                 self.document.variables[path] = expansion.names
                 tag = plain_tag(text) if node.style is None else tag
+        if _HALF.search(text):
+            self.refuse(path, node, HALF_REFUSED)
+            return None
         found, value = plain_value(tag, text)
         if not found:
             self.refuse(path, node, f"the tag {_tag(node)} is not supported, or does not fit the value")

@@ -27,7 +27,8 @@ def outline(path: Path, environ: Mapping[str, str]) -> Outline:
     """The outline of the file at `path`. ConfigError when it cannot be read or names no application."""
     document = read(path, environ)
     app, environments, store = (document.get(key) for key in ("app", "environments", "store"))
-    if not isinstance(app, str) or not isinstance(environments, dict):
+    refused = any(problem.key[:1] == ("store",) for problem in document.problems)
+    if not isinstance(app, str) or not isinstance(environments, dict) or not environments or refused:
         raise ConfigError(_faults(path, environ), hint="backstay config check")
     place = store_place(store, document.path.parent) if isinstance(store, str) else None
     return Outline(app, tuple(environments), place)

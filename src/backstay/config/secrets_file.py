@@ -37,12 +37,9 @@ class SecretsFile:
             # Non-blocking, so that a pipe in place of the file is refused instead of waited for.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
-            hint = (
-                "create it with mode 0600, a KEY=VALUE line per secret"
-                if error.errno == errno.ENOENT
-                else None
-            )
-            raise SecretsError(f"{self.path}: cannot be read: {error.strerror}", hint=hint) from None
+            raise SecretsError(
+                f"{self.path}: cannot be read: {error.strerror}", hint=_cure(self.path, error.errno)
+            ) from None
         try:
             self._refuse_exposed(os.fstat(descriptor))
             with os.fdopen(descriptor, "rb", closefd=False) as file:
@@ -87,6 +84,14 @@ class SecretsFile:
         if faults:
             raise SecretsError("\n".join(faults))
         return secrets
+
+
+def _cure(path: Path, number: int | None) -> str:
+    if number == errno.ENOENT:
+        return "create it with mode 0600, a KEY=VALUE line per secret"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"run as the user it belongs to, or give it to the one who deploys: ls -l {path} shows whose it is"
+    return f"ls -l {path} shows what it is; it must be a file with a KEY=VALUE line per secret"
 
 
 def _fault(key: str, equals: str) -> str:
