@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +52,7 @@ environments:
     engine: docker
     hosts: [local]
     router: {{bind: "127.0.0.1:{port}"}}
-    ports: "{first}-{last}"
+    ports: "{ports}"
     policy: {{bake: {bake}, rehearsal: {rehearsal}}}
     secrets: {{file: secrets.env}}
     notify: {notify}
@@ -59,6 +61,19 @@ environments:
 PRODUCTS = """
   - {name: products, path: /api/v1/products/, expect: {status: 200}}"""
 """What v2 cannot answer any more on a database that v7 migrated."""
+
+
+_RANGES = itertools.count(
+    int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]),
+    int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+)
+
+
+def port_range() -> str:
+    """A hundred ports for one environment, of which no other one that is up at the time has any: what has stopped for a
+    moment finds its own free."""
+    first = 21000 + next(_RANGES) % 80 * 100
+    return f"{first}-{first + 99}"
 
 
 @dataclass
@@ -78,6 +93,13 @@ class Answer:
         """The last JSON line: the deployment's document."""
         return self.lines[-1]
 
+    @property
+    def rehearsal(self) -> dict[str, Any]:
+        """What the step of a deployment told about its rehearsal."""
+        [told] = [line for line in self.lines if line.get("kind") == "rehearsal_ended"]
+        found: dict[str, Any] = told["data"]
+        return found
+
 
 @dataclass
 class Shop:
@@ -94,6 +116,7 @@ class Shop:
     rehearsal: str = "off"
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bs-")))
     port: int = 0
+    ports: str = field(default_factory=port_range)
 
     def __enter__(self) -> Self:
         self.urls = self.world.create_database(self.name)
@@ -107,6 +130,13 @@ class Shop:
         )
         return self
 
+    def order(self) -> None:
+        """Somebody buys something."""
+        body = json.dumps({"product": 1, "quantity": 1}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/api/v1/orders/", body)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+            assert answer.status == 201
+
     def rehearse_from_now_on(self) -> None:
         self.configure(rehearsal="always")
 
@@ -114,7 +144,6 @@ class Shop:
         """Write backstay.yml, with some of its values changed."""
         for key, value in changes.items():
             setattr(self, key, value)
-        first = 21000 + (self.port % 80) * 100
         (self.folder / "backstay.yml").write_text(
             CONFIG.format(
                 app=self.name,
@@ -125,8 +154,7 @@ class Shop:
                 rehearsal=self.rehearsal,
                 products=PRODUCTS if self.rehearsal != "off" else "",
                 notify=json.dumps(self.notify),
-                first=first,
-                last=first + 99,
+                ports=self.ports,
             )
             + (f"store: {self.store}\n" if self.store else "")
         )
@@ -241,7 +269,7 @@ def workers_of(home: Path) -> Iterator[int]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
-                title = (folder / "cmdline").read_bytes().rstrip(b"\0").decode()
+                title = (folder / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
                 if title.startswith("backstay worker ") and title.endswith(f" of {home}"):
                     yield int(folder.name)
 

@@ -39,7 +39,7 @@ environments:
     engine: docker
     hosts: [local]
     router: {{bind: "127.0.0.1:{port}"}}
-    ports: "{first}-{last}"
+    ports: "{ports}"
     policy: {{bake: {bake}{policy}}}
     secrets: {{file: secrets.env}}
 """
@@ -87,7 +87,6 @@ class Page(Shop):
     def configure(self, **changes: Any) -> None:
         for key, value in changes.items():
             setattr(self, key, value)
-        first = 21000 + (self.port % 80) * 100
         (self.folder / "backstay.yml").write_text(
             CONFIG.format(
                 app=self.name,
@@ -96,8 +95,7 @@ class Page(Shop):
                 deadline=self.deadline,
                 migration_s=self.migration_s,
                 policy=self.policy,
-                first=first,
-                last=first + 99,
+                ports=self.ports,
             )
         )
 

@@ -22,7 +22,7 @@ from backstay.ports.engine import Container
 from devtools.demo.host import workers_of
 from tests.load.control import Load
 from tests.load.plan import LoadPlan
-from tests.shop import Answer, free_port
+from tests.shop import Answer, free_port, port_range
 
 CONFIG = """\
 app: {app}
@@ -43,7 +43,7 @@ environments:
   dev:
     engine: process
     router: {{bind: "127.0.0.1:{port}"}}
-    ports: "{first}-{last}"
+    ports: "{ports}"
     policy: {{bake: {bake}}}
     secrets: {{file: secrets.env}}
 """
@@ -109,17 +109,16 @@ class PlainApp:
     bake: str = "2s"
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bs-")))
     port: int = field(default_factory=free_port)
+    ports: str = field(default_factory=port_range)
 
     def __enter__(self) -> Self:
-        first = 21000 + (self.port % 80) * 100
         (self.folder / "backstay.yml").write_text(
             CONFIG.format(
                 app=self.name,
                 python=sys.executable,
                 port=self.port,
                 bake=self.bake,
-                first=first,
-                last=first + 99,
+                ports=self.ports,
             )
         )
         secrets = self.folder / "secrets.env"

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.real.person import UID, PersonsShop
-from tests.real.test_rehearse import order, rehearsed
 from tests.real.workers import until_no_worker_runs
 from tests.world import World
 
@@ -48,7 +47,7 @@ def router_users(shop: PersonsShop) -> set[int]:
 def test_a_deployment_with_its_rehearsal_leaves_nothing_of_root_behind(live: PersonsShop) -> None:
     answer = live.deploy("v2")
     assert answer.status == 0, answer.last["reason"]
-    assert rehearsed(answer)["verdict"] == "compatible" and rehearsed(answer)["isolated"]
+    assert answer.rehearsal["verdict"] == "compatible" and answer.rehearsal["isolated"]
     assert live.serving() == {"backend": "v2", "frontend": "v2"}
     assert owners(live.folder / "h") == {UID} and router_users(live) == {UID}
     assert list((live.folder / "h" / "scratch").iterdir()) == []
@@ -57,7 +56,7 @@ def test_a_deployment_with_its_rehearsal_leaves_nothing_of_root_behind(live: Per
 def test_a_restore_swaps_the_database(live: PersonsShop) -> None:
     serving = live.serving()
     made = live.run("backup", "create", "dev", "--json").last
-    order(live)
+    live.order()
     answer = live.run("backup", "restore", "dev", made["id"], "--accept-loss", "1", "--yes", "--json")
     assert answer.status == 0, answer.err
     assert live.orders() == 0 and live.serving() == serving

@@ -7,10 +7,8 @@ import json
 import os
 import signal
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,15 +26,8 @@ def live(shop_images: World) -> Iterator[Shop]:
     with Shop(shop_images, f"reh{os.getpid()}", bake="1s", rehearsal="always") as made:
         assert made.deploy("v1").status == 0
         for _ in range(2):
-            order(made)
+            made.order()
         yield made
-
-
-def order(shop: Shop) -> None:
-    body = json.dumps({"product": 1, "quantity": 1}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{shop.port}/api/v1/orders/", body)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
-        assert answer.status == 201
 
 
 def on_v2(shop: Shop) -> Shop:
@@ -66,17 +57,10 @@ def traces(shop: Shop) -> list[str]:
     ]
 
 
-def rehearsed(answer: Any) -> dict[str, Any]:
-    """What the step of a deployment told about its rehearsal."""
-    [told] = [line for line in answer.lines if line.get("kind") == "rehearsal_ended"]
-    found: dict[str, Any] = told["data"]
-    return found
-
-
 def test_an_additive_migration_is_compatible_and_its_deployment_goes_on(live: Shop) -> None:
     answer = live.deploy("v2")
     assert answer.status == 0, answer.last["reason"]
-    found = rehearsed(answer)
+    found = answer.rehearsal
     assert (found["verdict"], found["rollback_safe"], found["isolated"]) == ("compatible", True, True)
     assert found["backup"]["ok"]
     assert found["backup"]["rows"] >= 22
@@ -98,7 +82,7 @@ def test_a_breaking_migration_is_refused_before_production_is_touched(live: Shop
         in answer.last["reason"]
     )
     assert "--maintenance" in answer.last["hint"]
-    assert "ban-drop-column" in {each["rule"] for each in rehearsed(answer)["lint"]}
+    assert "ban-drop-column" in {each["rule"] for each in answer.rehearsal["lint"]}
     assert columns(live) == before and "discount_cents" in before
     assert live.serving() == {"backend": "v2", "frontend": "v2"}
     assert traces(live) == []
@@ -110,7 +94,7 @@ def test_a_column_that_goes_is_breaking_even_where_no_smoke_test_reads_it(live: 
     try:
         told = live.run("deploy", "dev", "--version", "v7", "--json")
         assert told.status == 30 and "--unused public.catalog_product.discount_cents" in told.last["hint"]
-        found = rehearsed(told)
+        found = told.rehearsal
         assert (found["verdict"], found["gone"]) == ("breaking", ["public.catalog_product.discount_cents"])
         assert all(each["ok"] for each in found["old"])
         answer = live.run(

@@ -20,32 +20,34 @@ def app() -> Iterator[PlainApp]:
         yield made
 
 
-def test_a_rollback_while_a_proven_deployment_tidies_up_goes_back_from_it(app: PlainApp) -> None:
-    """Its worker is not disturbed: it has nothing left to reverse, and both commands end well."""
+@pytest.fixture
+def tidying(app: PlainApp) -> Iterator[subprocess.Popen[bytes]]:
+    """The deploy of v3, proven; it retires v1, which takes its whole grace to end. v2 served before."""
     app.release("v1", stubborn=True)
     app.release("v2")
     app.release("v3")
     assert app.deploy("v1").status == app.deploy("v2").status == 0
-    deploying = app.start("deploy", "dev", "--version", "v3")
-    assert wait_until(lambda: app.step() == "retire", 30), "v1 takes its whole grace to end"
+    with app.start("deploy", "dev", "--version", "v3") as deploying:
+        assert wait_until(lambda: app.step() == "retire", 30)
+        yield deploying
+
+
+def test_a_rollback_while_a_proven_deployment_tidies_up_goes_back_from_it(
+    app: PlainApp, tidying: subprocess.Popen[bytes]
+) -> None:
+    """Its worker is not disturbed: it has nothing left to reverse, and both commands end well."""
     answer = app.run("rollback", "dev")
     assert answer.status == 0 and "v3 had been proven already" in answer.err, answer.err
-    assert deploying.wait(10) == 0
+    assert tidying.wait(10) == 0
     assert app.serving() == "v2"
     assert app.states()[:2] == ["succeeded", "succeeded"]
 
 
-def test_an_abort_that_comes_too_late_says_so(app: PlainApp) -> None:
-    app.release("v1", stubborn=True)
-    app.release("v2")
-    app.release("v3")
-    assert app.deploy("v1").status == app.deploy("v2").status == 0
-    deploying = app.start("deploy", "dev", "--version", "v3")
-    assert wait_until(lambda: app.step() == "retire", 30)
+def test_an_abort_that_comes_too_late_says_so(app: PlainApp, tidying: subprocess.Popen[bytes]) -> None:
     answer = app.run("abort", "dev")
     assert answer.status == 2, answer.err
     assert "too late to abort" in answer.err and "backstay rollback dev" in answer.err
-    assert deploying.wait(10) == 0 and app.serving() == "v3"
+    assert tidying.wait(10) == 0 and app.serving() == "v3"
 
 
 def test_the_deploy_whose_worker_a_rollback_replaces_ends_with_20(app: PlainApp) -> None:
