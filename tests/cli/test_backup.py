@@ -205,12 +205,12 @@ class TestRestoringElsewhere:
 
     def test_of_a_secret_its_own_name_is_told(self, backstay: Backstay, folder: Path, backup: str) -> None:
         secrets = folder / "dev.env"
-        secrets.write_text(secrets.read_text() + f"SPARE={PASSWORD}\nODD={URL}?wrong={PASSWORD}\n")
+        secrets.write_text(secrets.read_text() + f"SPARE={PASSWORD}\nODD={URL}?service={PASSWORD}\n")
         refused = backstay("backup", "restore", "dev", backup, "--target", "secret:SPARE")
         assert refused.status == 2 and "error: the secret SPARE is no URL of a database" in refused.err
         assert "in the secret SPARE" in refused.err and PASSWORD not in refused.err
         odd = backstay("backup", "restore", "dev", backup, "--target", "secret:ODD")
-        assert odd.status == 2 and "the secret ODD: the database URL says 'wrong'" in odd.err
+        assert odd.status == 2 and "the secret ODD: the database URL says 'service'" in odd.err
         assert "state: nothing was changed" in odd.err and "next:  mend the secret ODD" in odd.err
         assert PASSWORD not in odd.err
 

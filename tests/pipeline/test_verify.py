@@ -13,6 +13,7 @@ from backstay.domain.secret import Secret
 from backstay.errors import BackupFailed
 from backstay.pipeline.backup import BackupOrder, back_up
 from backstay.pipeline.verify import NotVerified, VerifyOrder, restored, scratch_order, verify
+from backstay.ports.database import RestoreOrder
 from tests.pipeline.conftest import Town
 
 ORDER = VerifyOrder("auto", BackupLimits())
@@ -56,9 +57,12 @@ def test_a_backup_is_verified_when_its_copy_is_the_same(town: Town, backup: Back
 
 def test_a_copy_that_differs_makes_it_damaged_and_says_in_what(town: Town, backup: Backup) -> None:
     town.database.contents[Path(backup.path)] = Content({"public.t": TableContent(4, "7")})
-    town.database.restore = lambda order: town.database.holds.update(  # type: ignore[method-assign]
-        {order.into.reveal(): Content({"public.t": TableContent(3, "7")})}
-    )
+
+    def restore(order: RestoreOrder) -> tuple[str, ...]:
+        town.database.holds[order.into.reveal()] = Content({"public.t": TableContent(3, "7")})
+        return ()
+
+    town.database.restore = restore  # type: ignore[method-assign]
     found = verify(town.world, backup, ORDER)
     assert not found.ok
     assert found.differences == ("public.t has 3 rows instead of 4",)

@@ -68,7 +68,7 @@ def files(dump: Path) -> list[Path]:
 def refused(dump: Path, made: Dump, tmp_path: Path, named: Path | None = None) -> None:
     """It is damaged for every way in, which says so before anything is written or even connected to."""
     identity = Secret(str(IDENTITY))
-    ways: list[Callable[[], None]] = [lambda: TOOLS.examine(dump, made.sha256)]
+    ways: list[Callable[[], object]] = [lambda: TOOLS.examine(dump, made.sha256)]
     if made.kind is BackupKind.LOGICAL:
         ways.append(lambda: TOOLS.restore(RestoreOrder(dump, NOWHERE, sha256=made.sha256, identity=identity)))
     else:

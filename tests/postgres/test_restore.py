@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyrage
 import pytest
 
 from backstay.adapters.postgres import PostgresTools
+from backstay.adapters.postgres.manifest import manifest_path
 from backstay.adapters.postgres.restore import most_jobs
 from backstay.domain.backup import BackupLimits, BackupProgress
 from backstay.domain.content import differences
@@ -132,6 +134,24 @@ def test_in_one_stream_and_by_several_in_clear_and_encrypted(
     TOOLS.restore(RestoreOrder(made.path, target, jobs=jobs, identity=Secret(f"# a key\n{IDENTITY}\n")))
     assert differences(made.content, TOOLS.content(target, 30)) == ()
     assert sorted(path.suffix for path in tmp_path.iterdir() if path.suffix == ".partial") == []
+
+
+def test_the_settings_of_a_database_are_encrypted_with_it(
+    world: World, database: DatabaseUrls, target: Secret, tmp_path: Path
+) -> None:
+    """A setting may hold a secret; the manifest is in clear. What the server refuses is told without it."""
+    name, identity = database["name"], Secret(str(IDENTITY))
+    world.query(f"ALTER DATABASE \"{name}\" SET app.key TO 'hunter2, too'", name)
+    made = TOOLS.dump(
+        DumpOrder(Secret(database["admin"]), tmp_path, "x", recipients=(str(IDENTITY.to_public()),))
+    )
+    assert "hunter2" not in manifest_path(made.path).read_text()
+    order = RestoreOrder(made.path, target, properties=True, identity=identity)
+    with pytest.raises(DatabaseError, match="there is no identity to decrypt it with"):
+        TOOLS.restore(replace(order, identity=None))
+    assert rows(world, target) == "0"
+    assert TOOLS.restore(order) == ()
+    assert world.query("SHOW app.key", name_of(target)).strip() == "hunter2, too"
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,13 @@ import psycopg
 import pytest
 
 from backstay.adapters.postgres import PostgresClusters, PostgresTools
+from backstay.adapters.postgres.manifest import manifest_path, sealed
 from backstay.adapters.scratch import OpenScratches
 from backstay.adapters.store import open_store
 from backstay.domain.backup import Backup, BackupKind, BackupLimits, BackupState
 from backstay.domain.restore import Mark, Role, renamed
 from backstay.domain.secret import Secret
+from backstay.domain.verification import Verification
 from backstay.errors import BackupFailed
 from backstay.pipeline.backup import back_up, order_of
 from backstay.pipeline.elsewhere import ElsewhereOrder, restore_elsewhere
@@ -129,6 +132,79 @@ def test_a_physical_backup_is_restored_in_place_and_elsewhere(town: RealTown, so
     with pytest.raises(BackupFailed, match="is not empty"):
         restore_elsewhere(town.world, made, ElsewhereOrder(into, BackupLimits()))
     assert list((town.folder / "scratch").iterdir()) == []
+
+
+SETTINGS = """
+CREATE SCHEMA app; CREATE TABLE app.t AS SELECT 1 AS n;
+ALTER DATABASE shop SET search_path TO app, public; ALTER DATABASE shop SET statement_timeout TO '1h';
+ALTER ROLE clerk IN DATABASE shop SET work_mem TO '9MB';
+REVOKE ALL ON DATABASE shop FROM PUBLIC; GRANT CONNECT ON DATABASE shop TO clerk WITH GRANT OPTION;
+COMMENT ON DATABASE shop IS 'the shop''s'
+"""
+BESIDE = """
+SELECT current_setting('search_path'), current_setting('statement_timeout'), shobj_description(oid, 'pg_database'),
+  has_database_privilege('pg_monitor', oid, 'CONNECT'),
+  has_database_privilege('clerk', oid, 'CONNECT WITH GRANT OPTION'),
+  (SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = d.oid AND setrole = 'clerk'::regrole)
+FROM pg_database d WHERE datname = current_database()"""
+THEIRS = ("app, public", "1h", "the shop's", False, True, ["work_mem=9MB"])
+OTHERS = ("app, public", "1h", "the shop's", True, False, None)
+NONE = ('"$user", public', "0", None, True, False, None)
+
+
+@pytest.fixture
+def elsewhere(town: RealTown, source: Server) -> Iterator[Callable[[Backup], Verification]]:
+    """Restores into an empty database, shop_elsewhere. There is a role clerk."""
+    source.query("CREATE ROLE clerk")
+
+    def restore(backup: Backup) -> Verification:
+        source.query("DROP DATABASE IF EXISTS shop_elsewhere")
+        source.query("CREATE DATABASE shop_elsewhere TEMPLATE template0")
+        into = renamed(Secret(town.url), "shop_elsewhere")
+        return restore_elsewhere(town.world, backup, ElsewhereOrder(into, BackupLimits()))
+
+    yield restore
+    source.query("DROP DATABASE IF EXISTS shop_elsewhere")
+    source.query("REVOKE ALL ON DATABASE shop FROM clerk; DROP ROLE clerk")
+
+
+def test_elsewhere_a_database_has_its_settings_rights_and_comment(
+    town: RealTown, source: Server, elsewhere: Callable[[Backup], Verification]
+) -> None:
+    town.ask(SETTINGS)
+    made = town.back_up(BackupKind.LOGICAL)
+    assert elsewhere(made).notes == ()
+    assert town.ask(BESIDE, "shop_elsewhere") == [THEIRS]
+    # On a server without that role everything belongs to ours.
+    source.query("DROP DATABASE shop_elsewhere")
+    source.query("REVOKE ALL ON DATABASE shop FROM clerk; DROP ROLE clerk")
+    note = "the setting work_mem of clerk in the database was left out: there is no such role"
+    assert elsewhere(made).notes == (note,)
+    source.query("CREATE ROLE clerk")
+    assert town.ask(BESIDE, "shop_elsewhere") == [OTHERS]
+
+
+def test_what_is_taken_out_of_a_physical_backup_has_the_settings(
+    town: RealTown, elsewhere: Callable[[Backup], Verification]
+) -> None:
+    town.ask(SETTINGS)
+    assert elsewhere(town.extract(town.back_up(BackupKind.PHYSICAL))).notes == ()
+    [found] = town.ask(BESIDE, "shop_elsewhere")
+    assert (*found[:3], found[-1]) == (*THEIRS[:3], THEIRS[-1])
+
+
+def test_a_backup_from_before_its_settings_were_taken_is_restored(
+    town: RealTown, elsewhere: Callable[[Backup], Verification]
+) -> None:
+    town.ask(SETTINGS)
+    made = town.back_up(BackupKind.LOGICAL)
+    manifest = manifest_path(Path(made.path))
+    document = json.loads(manifest.read_text())
+    del document["seal"], document["properties"]
+    manifest.write_bytes(sealed(document))
+    proof = elsewhere(made)
+    assert (proof.ok, proof.notes) == (True, ())
+    assert town.ask(BESIDE, "shop_elsewhere") == [NONE]
 
 
 def test_a_backup_under_way_when_the_database_is_swapped_fails_cleanly_and_the_swap_does_not(

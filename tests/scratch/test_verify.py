@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import select
+import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from backstay.adapters.clock import SystemClock
@@ -19,6 +21,7 @@ from backstay.domain.backup import Backup, BackupKind, BackupLimits, BackupState
 from backstay.domain.secret import Secret
 from backstay.pipeline.backup import BackupOrder, back_up
 from backstay.pipeline.verify import VerifyOrder, restored, scratch_order, verify
+from backstay.ports.scratch import ScratchServer
 from backstay.ports.store import Store
 from tests.postgres.server import Server
 from tests.world import World
@@ -57,9 +60,9 @@ def ports(world: World, tmp_path: Path) -> Iterator[Ports]:
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def made(ports: Ports, source: Server, folder: Path, kind: BackupKind) -> Backup:
+def made(ports: Ports, source: Server, folder: Path, kind: BackupKind, url: str = "") -> Backup:
     order = BackupOrder(
-        "shop", "dev", Secret(source.url), folder / "b", "for a test", 10, BackupLimits(), kind=kind
+        "shop", "dev", Secret(url or source.url), folder / "b", "for a test", 10, BackupLimits(), kind=kind
     )
     return back_up(ports, order, ports.store.record_backup, lambda kind, message, **data: None)
 
@@ -80,6 +83,57 @@ def test_a_backup_is_proven_and_its_copy_is_the_applications(
     [entry] = ports.store.backups("shop", "dev")
     assert entry.state is BackupState.VERIFIED
     assert entry.verified_at
+
+
+SETTINGS = """
+CREATE SCHEMA app AUTHORIZATION shop; CREATE TABLE app.t AS SELECT 1 AS n; ALTER TABLE app.t OWNER TO shop;
+ALTER DATABASE shop SET search_path TO app, public;
+ALTER DATABASE shop SET default_transaction_read_only TO on;
+ALTER DATABASE shop SET log_min_messages TO panic;
+ALTER DATABASE shop SET session_preload_libraries TO '{library}';
+ALTER ROLE shop IN DATABASE shop SET statement_timeout TO '3s';
+ALTER ROLE shop IN DATABASE shop SET log_statement TO none;
+REVOKE ALL ON DATABASE shop FROM PUBLIC; GRANT CONNECT ON DATABASE shop TO shop;
+COMMENT ON DATABASE shop IS 'the shop''s'
+"""
+SEEN = """
+SELECT current_setting('search_path'), current_setting('default_transaction_read_only'),
+  current_setting('statement_timeout'), count(*) FROM t"""
+BESIDE = """
+SELECT shobj_description(oid, 'pg_database'), has_database_privilege('pg_monitor', oid, 'CONNECT')
+FROM pg_database WHERE datname = current_database()"""
+
+
+def test_a_copy_has_the_settings_of_the_database(ports: Ports, world: World, tmp_path: Path) -> None:
+    with Server(world.postgres, connections=12) as source:
+        library = source.folder / "library.so"
+        shutil.copy(Path(world.postgres.bin_dir).parent / "lib" / "auto_explain.so", library)
+        source.query("CREATE ROLE shop LOGIN; CREATE DATABASE shop OWNER shop")
+        source.query(SETTINGS.format(library=library), "shop")
+        backup = made(ports, source, tmp_path, BackupKind.LOGICAL, source.url_of("shop"))
+        library.unlink()  # with which nobody is let in any more
+        with restored(ports, backup, scratch_order(backup, "auto"), ORDER) as copy:
+            server, name = copy.server, copy.database
+            assert copy.verification.ok
+            [note] = copy.verification.notes
+            assert "the setting session_preload_libraries in the database was left out" in note
+            assert sql.rows(server.url(name), BESIDE) == [("the shop's", False)]
+            server.adopt_role("shop", name)
+            assert server.cut_off(name, "shop") == ()
+            assert server.keep(name) == "template"
+            _is_the_applications(server, name)
+            assert server.go_back(name)
+            _is_the_applications(server, name)
+
+
+def _is_the_applications(server: ScratchServer, name: str) -> None:
+    """The application's sessions see what they see in production, and ours see what they do."""
+    with server.watch(name) as watch:
+        with psycopg.connect(server.url(name, "shop").reveal()) as theirs:
+            assert theirs.execute(SEEN.encode()).fetchall() == [("app, public", "on", "3s", 1)]
+            theirs.rollback()
+            theirs.execute("BEGIN READ WRITE; ALTER TABLE t ADD COLUMN m int; COMMIT")
+        assert "ALTER TABLE t" in watch.trace().statements[0].sql
 
 
 @pytest.fixture

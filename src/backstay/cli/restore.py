@@ -264,4 +264,6 @@ def _elsewhere(
             f"{backup.id} is restored and equal: {proof.tables} tables, {proof.rows} rows, {proof.checksums} checksums "
             f"compared, in {took}"
         )
+        for note in proof.notes:
+            progress.say(f"note: {note}")
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -36,15 +36,15 @@ def restore_elsewhere(ports: Ports, backup: Backup, order: ElsewhereOrder) -> Ve
     """Restore, and compare. BackupFailed when that cannot be done, or is not equal; UsageError for a URL that is none.
 
     Owners and grants are restored where the source's roles are there too, and everything belongs to the role of
-    the URL otherwise.
+    the URL otherwise. The notes name settings of the database that could not be made there.
     """
     began, database = ports.clock.monotonic(), ports.database
     dump = dump_of(backup)
     owners, expected = _looked(database, dump, order)
     try:
-        database.restore(
+        left_out = database.restore(
             RestoreOrder(
-                dump, order.into, order.limits, owners=owners, subscriptions=owners, analyze=True,
+                dump, order.into, order.limits, owners=owners, subscriptions=owners, properties=True, analyze=True,
                 sha256=backup.sha256 or None, identity=order.identity, tell=order.progress,
             )
         )  # fmt: skip
@@ -67,7 +67,7 @@ def restore_elsewhere(ports: Ports, backup: Backup, order: ElsewhereOrder) -> Ve
             hint="use another backup: backstay backup list",
             state=USELESS,
         )
-    return proof
+    return replace(proof, notes=(*proof.notes, *left_out))
 
 
 def _looked(database: Database, dump: Path, order: ElsewhereOrder) -> tuple[bool, Content | None]:

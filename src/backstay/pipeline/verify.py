@@ -162,6 +162,7 @@ class _Attempt:
         self._scratch = scratch
         self._server: ScratchServer | None = None
         self._held = ExitStack()
+        self._left_out: tuple[str, ...] = ()
 
     def begin(self) -> RestoredCopy:
         self._ports.scratches.sweep(self._scratch.app, self._scratch.environment)
@@ -200,7 +201,9 @@ class _Attempt:
         took_s = ports.clock.monotonic() - began
         told = compared(backup.id, expected, found, with_owners=with_owners, took_s=took_s)
         told = replace(
-            told, kind=backup.kind, notes=(*told.notes, *self._server.notes, *self._on_the_live_server(facts))
+            told,
+            kind=backup.kind,
+            notes=(*told.notes, *self._server.notes, *self._left_out, *self._on_the_live_server(facts)),
         )
         enter(ports, backup, told)
         if not told.ok:
@@ -228,10 +231,10 @@ class _Attempt:
         like = {name: str(facts[name]) for name in ("encoding", "collation", "ctype") if facts.get(name)}
         server.create(database, like=like)
         with_roles = server.ours and has_globals
-        self._ports.database.restore(
+        self._left_out = self._ports.database.restore(
             RestoreOrder(
                 self._path, server.url(database), self._order.limits, roles=with_roles, owners=with_roles,
-                analyze=self._order.analyze, identity=self._order.identity, sha256=self._backup.sha256,
+                properties=True, analyze=self._order.analyze, identity=self._order.identity, sha256=self._backup.sha256,
                 stopped=self._order.stopped, tell=self._order.progress,
             )
         )  # fmt: skip

@@ -119,8 +119,10 @@ class RestoreOrder:
     `roles`: first make those roles of the source that the target lacks (a scratch server of our own); without it, and
     where the source's roles are missing, set `owners` False: everything then belongs to the role of `into`, and no
     grants are restored. `subscriptions`: bring those of logical replication along, disabled: such a database cannot be
-    dropped before they are. `analyze`: collect statistics afterwards, which no dump before version 18 has. `identity`:
-    the age identity of an encrypted dump. `sha256`: what the catalog says the dump has.
+    dropped before they are. `properties`: give the database the settings and the comment of the source, and with
+    `owners` the rights on it; one that has those of a live database already needs none. `analyze`: collect statistics
+    afterwards, which no dump before version 18 has. `identity`: the age identity of an encrypted dump. `sha256`: what
+    the catalog says the dump has.
     """
 
     dump: Path
@@ -130,6 +132,7 @@ class RestoreOrder:
     roles: bool = False
     owners: bool = True
     subscriptions: bool = False
+    properties: bool = False
     analyze: bool = False
     identity: Secret | None = None
     sha256: str | None = None
@@ -159,9 +162,10 @@ class Database(Protocol):
         """What was in the database when it was dumped, from the manifest; None when it was not taken. Raises
         Damaged."""
 
-    def restore(self, order: RestoreOrder) -> None:
+    def restore(self, order: RestoreOrder) -> tuple[str, ...]:
         """Examine a logical dump, then restore it; whole, or DatabaseError, and then what `into` holds is of no use.
-        Raises Damaged and NotEmpty before anything was written."""
+        Raises Damaged and NotEmpty before anything was written. Returns which `properties` the database was not given,
+        and why, for people."""
 
     def unpack(
         self,

@@ -106,7 +106,7 @@ class FakeDatabase:
         self.examine(dump)
         return self.contents.get(dump)
 
-    def restore(self, order: RestoreOrder) -> None:
+    def restore(self, order: RestoreOrder) -> tuple[str, ...]:
         self.examine(order.dump)
         if order.into.reveal() not in self.empty:
             raise NotEmpty("the database is not empty")
@@ -116,6 +116,7 @@ class FakeDatabase:
         self.empty.remove(order.into.reveal())
         self.half_way("database.restore, half of it")
         self.holds[order.into.reveal()] = self.contents.get(order.dump) or Content({})
+        return ()
 
     def unpack(
         self,

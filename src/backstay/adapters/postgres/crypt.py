@@ -139,10 +139,31 @@ def decrypt_to(path: Path, into: IO[bytes], identity: Secret | None) -> None:
         try:
             pyrage.decrypt_io(source, into, [_identity(identity, path)])
         except (pyrage.DecryptError, OSError) as error:
-            raise DatabaseError(
-                f"{path.name} cannot be decrypted: {error}",
-                hint="is the identity (database.identity_secret) one of those it was encrypted to?",
-            ) from None
+            raise _undecrypted(path, error) from None
+
+
+def encrypt_text(text: str, keys: Sequence[str]) -> str:
+    """A short text in age's own armor."""
+    import pyrage
+
+    return bytes(pyrage.encrypt(text.encode(), _recipients(keys), armored=True)).decode()
+
+
+def decrypt_text(text: str, identity: Secret | None, dump: Path) -> str:
+    """What `encrypt_text` was given, of the backup `dump`. DatabaseError as `decrypt_to`."""
+    import pyrage
+
+    try:
+        return bytes(pyrage.decrypt(text.encode(), [_identity(identity, dump)])).decode()
+    except pyrage.DecryptError as error:
+        raise _undecrypted(dump, error) from None
+
+
+def _undecrypted(path: Path, error: Exception) -> DatabaseError:
+    return DatabaseError(
+        f"{path.name} cannot be decrypted: {error}",
+        hint="is the identity (database.identity_secret) one of those it was encrypted to?",
+    )
 
 
 def _recipients(keys: Sequence[str]) -> list[Any]:

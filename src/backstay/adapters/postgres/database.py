@@ -49,11 +49,11 @@ class PostgresTools:
     def content_of(self, dump: Path) -> Content | None:
         return manifests.content_in(manifests.read_manifest(dump), dump)
 
-    def restore(self, order: RestoreOrder) -> None:
+    def restore(self, order: RestoreOrder) -> tuple[str, ...]:
         from backstay.adapters.postgres.restore import restore
 
         with _hiding(order.into):
-            restore(order)
+            return restore(order)
 
     def unpack(
         self,

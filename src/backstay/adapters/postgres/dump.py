@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from backstay.adapters.postgres import base, logical
+from backstay.adapters.postgres import base, logical, properties
 from backstay.adapters.postgres import manifest as manifests
 from backstay.adapters.postgres.connection import conninfo, environment, is_of_this_machine
 from backstay.adapters.postgres.crypt import SUFFIX as ENCRYPTED
@@ -166,6 +166,7 @@ class _Backup:
         if self.zstd is None:
             self.notes.append("zstd is not installed: pg_dump's own gzip was used, which takes longer")
         into = stack.enter_context(draft(self._path((COMPRESSED if self.zstd else PLAIN) + self._age)))
+        found = self._properties()
         with self._snapshot() as snapshot:
             with sink(into, self.order.recipients) as out:
                 commands = logical.commands(
@@ -176,7 +177,7 @@ class _Backup:
             if not self.order.recipients and not logical.begins_like_an_archive(into.partial, self.zstd):
                 raise DatabaseError(f"pg_dump ended well, but wrote no archive ({sealed.bytes} bytes)")
             self._take_content(snapshot)
-        self.more = {"archive_bytes": self.read if self.zstd else None}
+        self.more = {"archive_bytes": self.read if self.zstd else None, **found}
         return into, {"dump": sealed}
 
     def _physical(self, stack: contextlib.ExitStack) -> tuple[Draft | FolderDraft, dict[str, Written]]:
@@ -187,6 +188,16 @@ class _Backup:
             self._take_content(snapshot)
         self.read = self.watch.expected
         return into, base.seal(into, self.order.recipients, self.watch)
+
+    def _properties(self) -> dict[str, Any]:
+        """What pg_dump leaves out of one database. Its want costs a note, not the backup."""
+        try:
+            with session(self.env, ANSWER_S) as asked:
+                found = properties.properties(asked, properties.own(asked))
+        except DatabaseError as error:
+            self.notes.append(f"without the settings of the database: {error.message}")
+            return {}
+        return {"properties": properties.written(found, self.order.recipients)}
 
     @contextlib.contextmanager
     def _snapshot(self) -> Iterator[Snapshot | None]:

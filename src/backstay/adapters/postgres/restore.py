@@ -17,6 +17,7 @@ from backstay.adapters.postgres.beside import quoted
 from backstay.adapters.postgres.connection import conninfo, environment
 from backstay.adapters.postgres.facts import ask_server
 from backstay.adapters.postgres.manifest import examine, reading
+from backstay.adapters.postgres.properties import Properties, give, own, read
 from backstay.adapters.postgres.session import Session, session, unlimited
 from backstay.adapters.postgres.tools import ANSWER_S, failed, find_tool_of
 from backstay.adapters.postgres.unpacking import Unpacking, plain_bytes, written_by
@@ -62,11 +63,11 @@ def open_rights(schema: str, privileges: Sequence[str]) -> list[str]:
     return [right for letter, right in (("U", "USAGE"), ("C", "CREATE")) if letter in letters]
 
 
-def restore(order: RestoreOrder) -> None:
+def restore(order: RestoreOrder) -> tuple[str, ...]:
     """Implements `ports.database.Database.restore`."""
     try:
         with reading(order.dump), environment(order.into) as env:
-            _Restore(order, examine(order.dump, order.sha256), env).run()
+            return _Restore(order, examine(order.dump, order.sha256), env).run()
     except OSError as error:
         raise DatabaseError(
             f"cannot unpack {order.dump}: {error.strerror or error}",
@@ -91,7 +92,9 @@ class _Restore:
         size = int(manifest["database"]["bytes"])
         self.watch = Watch("restore", "pg_restore", size, order.limits, order.stopped, order.tell)
 
-    def run(self) -> None:
+    def run(self) -> tuple[str, ...]:
+        """What the database could not be given beside its content."""
+        beside = read(self.manifest, self.order.dump, self.order.identity) if self.order.properties else None
         if self.order.roles:
             self._make_roles()
         jobs = self._jobs()
@@ -115,6 +118,7 @@ class _Restore:
         if self.order.analyze:
             with session(self.env, self.watch.left_s) as asked:
                 asked.rows("ANALYZE")
+        return self._give(beside) if beside else ()
 
     def _refuse_unfit(self) -> None:
         major = int(self.manifest["database"]["server_major"])
@@ -148,6 +152,10 @@ class _Restore:
             for schema in objects["schemas"]:
                 for right in open_rights(schema, objects.get("privileges", ())):
                     asked.rows(f"GRANT {right} ON SCHEMA {quoted(schema)} TO PUBLIC")
+
+    def _give(self, beside: Properties) -> tuple[str, ...]:
+        with session(self.env, ANSWER_S) as asked:
+            return give(asked, own(asked), beside, rights=self.order.owners)
 
     def _make_roles(self) -> None:
         """The roles of the source that the target lacks, with their memberships. Tablespaces are not made."""

@@ -22,8 +22,9 @@ from backstay.adapters.scratch.claim import Claim, remove_tree
 from backstay.adapters.scratch.locales import cure_on_host, missing_locale
 from backstay.adapters.scratch.processes import end_all_in
 from backstay.adapters.scratch.reflink import can_refer, copy_by_reference
-from backstay.adapters.scratch.server import MAINTENANCE, SUPERUSER, OwnServer
+from backstay.adapters.scratch.server import MAINTENANCE, OwnServer
 from backstay.adapters.scratch.settings import ACCESS, settings
+from backstay.adapters.scratch.sql import SUPERUSER
 from backstay.domain.secret import Secret
 from backstay.errors import DatabaseError
 from backstay.ports.scratch import ScratchOrder

@@ -20,6 +20,21 @@ from backstay.errors import DatabaseError
 
 SLOW_MS: Final = 20
 MOST_BYTES: Final = 32 << 20
+WANTED: Final = {
+    "log_statement": "ddl",
+    "log_min_duration_statement": str(SLOW_MS),
+    "log_min_messages": "warning",
+    "log_min_error_statement": "error",
+    "lc_messages": "C",
+}
+"""What is logged, and in which words it is read here."""
+
+_OTHERS: Final = """
+SELECT DISTINCT r.rolname FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) AS line
+WHERE split_part(line, '=', 1) = ANY(%s)
+  AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))"""
+"""Roles with settings of their own, which go before those of the database."""
+
 _MARK_S: Final = 5.0
 _SESSION, _SEVERITY, _MESSAGE, _QUERY, _APPLICATION = 5, 11, 13, 19, 22
 _COLUMNS: Final = 23
@@ -38,8 +53,11 @@ class ServerLog:
         """From now on new sessions in the database are logged."""
         with sql.connected(self._url) as connection:
             [(database,)] = connection.execute("SELECT current_database()").fetchall()
-            for setting in ("log_statement = 'ddl'", f"log_min_duration_statement = {SLOW_MS}"):
-                connection.execute(f"ALTER DATABASE {sql.name(database)} SET {setting}".encode())
+            others = connection.execute(_OTHERS, (list(WANTED),)).fetchall()
+            for whose in ("", *(f"ROLE {sql.name(role)} IN " for (role,) in others)):
+                for key, value in WANTED.items():
+                    changed = f"ALTER {whose}DATABASE {sql.name(database)} SET {key} = {sql.text(value)}"
+                    connection.execute(changed.encode())
             [(self._from,)] = connection.execute(
                 "SELECT size FROM pg_stat_file(pg_current_logfile('csvlog'))"
             ).fetchall()

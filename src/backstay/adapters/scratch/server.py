@@ -9,12 +9,12 @@ from typing import Final, Self
 
 from backstay.adapters.scratch import outward, sql
 from backstay.adapters.scratch.locales import missing_locale
+from backstay.adapters.scratch.sql import SUPERUSER
 from backstay.adapters.scratch.watch import DatabaseWatch
 from backstay.domain.secret import Secret
 from backstay.domain.tables import Tables
 from backstay.errors import DatabaseError
 
-SUPERUSER: Final = "backstay_scratch"
 MAINTENANCE: Final = "template1"
 """Every server has it; one called postgres may be the application's, or be missing."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     import psycopg
 
 CONNECT_S: Final = 10
+
+SUPERUSER: Final = "backstay_scratch"
+"""Of the servers that are ours."""
+
+UNLIMITED: Final = (
+    "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
+    " -c default_transaction_read_only=off"
+)
+"""Options of our own sessions: what a database or a role is limited to is meant for the application."""
 
 
 def url_of(host: str, port: int, role: str, password: Secret, database: str) -> Secret:
@@ -34,17 +43,27 @@ def connected(
 
     hidden = [url, Secret(unquote(urlsplit(url.reveal()).password or ""))]
     try:
-        with psycopg.connect(
-            url.reveal(),
-            autocommit=True,
-            connect_timeout=max(2, int(deadline_s)),
-            application_name=name,
-            client_encoding="UTF8",
-        ) as connection:
+        with _signed_in(url, connect_timeout=max(2, int(deadline_s)), application_name=name) as connection:
             yield connection
     except psycopg.Error as error:
         said = redact(str(error).strip().partition("\n")[0], hidden)
         raise DatabaseError(f"the scratch server: {said or type(error).__name__}") from None
+
+
+def _signed_in(url: Secret, **keys: Any) -> psycopg.Connection[Any]:
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    keys |= {"autocommit": True, "client_encoding": "UTF8"}
+    given = conninfo_to_dict(url.reveal())
+    as_itself = " -c role=none" if given.get("user") == SUPERUSER else ""
+    options = f"{UNLIMITED}{as_itself} {given.get('options') or ''}".strip()
+    try:
+        return psycopg.connect(url.reveal(), options=options, **keys)
+    except psycopg.OperationalError as error:
+        if "startup parameter" not in str(error):
+            raise
+        return psycopg.connect(url.reveal(), **keys)  # a pooler between, which lets no options through
 
 
 def rows(url: Secret, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -96,6 +115,17 @@ SUBSCRIBED: Final = (
 )
 """Whether a database has subscriptions, with which it cannot be dropped."""
 
+SETTINGS: Final = """
+SELECT r.rolname, split_part(line, '=', 1), substr(line, strpos(line, '=') + 1)
+FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole,
+  unnest(s.setconfig) AS line WHERE d.datname = %s"""
+"""The settings of a database: of one role or (None) of all, name, value."""
+
+LISTS: Final = frozenset(
+    {"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"}
+)
+"""Settings that take a value in quotes for one word."""
+
 KEPT: Final = "_kept"
 SMALL_BYTES: Final = 256 << 20
 """A database up to this size is copied within a second or so."""
@@ -108,7 +138,21 @@ def keep_copy(maintenance: Secret, database: str) -> str:
     if size > SMALL_BYTES or rows(maintenance, SUBSCRIBED, (database,)):
         return ""
     act(maintenance, f"CREATE DATABASE {name(database + KEPT)} TEMPLATE {name(database)}")
+    for role, key, value in rows(maintenance, SETTINGS, (database,)):
+        _give(maintenance, database + KEPT, role, key, value)
     return "template"
+
+
+def _give(maintenance: Secret, database: str, role: str | None, key: str, value: str) -> None:
+    """Give a database one setting, which a copy lacks; one that is refused is left out."""
+    whose = (
+        f"DATABASE {name(database)}" if role is None else f"ROLE {name(role)} IN DATABASE {name(database)}"
+    )
+    with suppress(DatabaseError), connected(maintenance) as connection, connection.transaction():
+        if key in LISTS:
+            connection.execute("SELECT set_config(%s, %s, false)", (key, value))
+        given = "FROM CURRENT" if key in LISTS else f"TO {text(value)}"
+        connection.execute(f"ALTER {whose} SET {name(key)} {given}".encode())
 
 
 def put_back_copy(maintenance: Secret, database: str) -> bool:
