@@ -558,7 +558,7 @@ def test_a_slot_that_is_expected_is_found_up_at_once_and_the_other_serves_on(
 ) -> None:
     both_up(router, port, blue, green)
     took = []
-    with Clients(port) as clients, Server("next") as coming:
+    with Server("next") as coming, Clients(port) as clients:  # who asks leaves first
         for _ in range(3):
             router.expect(Slot.GREEN, 1)
             time.sleep(1.2)  # a container boots
