@@ -34,6 +34,7 @@ class SmallDisk:
 
     def __exit__(self, *_: object) -> None:
         subprocess.run(["umount", "-l", str(self.folder)], check=True)
+        shutil.rmtree(self.folder.parent)
 
     def fill(self) -> None:
         fill(self.folder)
@@ -57,7 +58,7 @@ class FailingDisk:
 
     def __exit__(self, *_: object) -> None:
         subprocess.run(["umount", "-l", str(self.folder)], check=True)
-        self._image.unlink(missing_ok=True)
+        shutil.rmtree(self.folder.parent)
 
     def _mount(self, image: Path) -> None:
         with image.open("wb") as file:

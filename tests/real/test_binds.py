@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import urllib.request
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
 import pytest
 
@@ -16,9 +14,7 @@ from tests.real.plain import PlainApp
 from tests.shop import free_port
 from tests.world import World
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("haproxy") or Path("/usr/sbin/haproxy").exists()), reason="HAProxy is not installed"
-)
+pytestmark = pytest.mark.world
 _numbers = count(1)
 
 
@@ -100,7 +96,6 @@ def another(world: World) -> Iterator[str]:
     world.docker("network", "rm", name)
 
 
-@pytest.mark.world
 def test_the_router_leaves_a_network_only_once_a_release_was_proven_on_another(
     world: World, another: str
 ) -> None:
