@@ -14,7 +14,6 @@ from backstay.cli.options import Settings, with_common_options
 from backstay.cli.output import put
 from backstay.domain.deployment import Deployment, DeploymentKind, DeploymentState, Wish
 from backstay.domain.lease import Lease, Presence
-from backstay.domain.step import StepState
 from backstay.errors import Locked
 from backstay.ports.store import Reader, Store
 
@@ -167,8 +166,9 @@ def _is_of_this_host(held: Lease) -> bool:
 
 
 def _is_proven(store: Reader, deployment: str) -> bool:
-    """Whether its bake is over, after which its worker only tidies up and hears of no wish."""
-    return any(s.name == "bake" and s.state is StepState.DONE for s in store.steps(deployment))
+    from backstay.domain.recovery import is_proven
+
+    return is_proven(DeploymentKind.DEPLOY, store.steps(deployment))
 
 
 def _acknowledged(store: Reader, deployment: str) -> bool:

@@ -113,7 +113,7 @@ class Story:
     def of(cls, kind: DeploymentKind, journal: Sequence[StepRecord], wish: Wish | None = None) -> Story:
         """`wish` is what a person asked for meanwhile: a deployment that is to be stopped is not finished."""
         switch = next((r.position for r in journal if r.name == "switch"), None)
-        proven = any(r.name == PROOFS[kind] and r.state is StepState.DONE for r in journal)
+        proven = is_proven(kind, journal)
         blamed = culprit(journal) is not None
         going_back = any(r.state in (StepState.UNDOING, StepState.UNDONE) for r in journal)
         stopped = wish is not None and not proven
@@ -232,10 +232,14 @@ def culprit(journal: Sequence[StepRecord]) -> StepRecord | None:
     return None
 
 
+def is_proven(kind: DeploymentKind, journal: Sequence[StepRecord]) -> bool:
+    """Whether a deployment's release was proven; after that it only tidies up, and hears of no wish."""
+    return any(r.name == PROOFS[kind] and r.state is StepState.DONE for r in journal)
+
+
 def has_settled(kind: DeploymentKind, journal: Sequence[StepRecord]) -> bool:
     """Whether a deployment was proven and its tidying begun: what it displaced is of no use to it any more."""
-    proven = any(r.name == PROOFS[kind] and r.state is StepState.DONE for r in journal)
-    return proven and any(r.name == "retire" for r in journal)
+    return is_proven(kind, journal) and any(r.name == "retire" for r in journal)
 
 
 def unreadable(recorded: Mapping[str, Any], journal: Sequence[StepRecord], version: str) -> str | None:
